@@ -1,0 +1,1 @@
+"""A small application on an authenticated Temporal: the guide's snippets, grown up."""

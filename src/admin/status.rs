@@ -1,0 +1,145 @@
+//! The status document: one screen that answers "is it safe, is it serving, what happens next".
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{config::EngineKind, gateway::link::Health, rotation::Artefact};
+
+/// What `temporal-warden status --json` prints. Fields are added, never renamed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the running warden.
+    pub version: String,
+    /// Whether `/health` says SERVING.
+    pub serving: bool,
+    /// Why not; empty when serving.
+    pub reason: String,
+    /// What answers behind the gateway.
+    pub engine: EngineKind,
+    /// What is less safe than it could be, in words.
+    pub warnings: Vec<String>,
+    /// Generation of the certificate folder that serves.
+    pub generation: u64,
+    /// Every child of PID 1.
+    pub children: Vec<Child>,
+    /// The gateway's own report.
+    pub gateway: Health,
+    /// Certificates, keys and tokens.
+    pub artefacts: Vec<Artefact>,
+    /// Each bundle: published where, or why not.
+    pub bundles: Vec<Bundle>,
+}
+
+/// A child of PID 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Its name.
+    pub name: String,
+    /// waiting, starting, ready, backoff, stopping, stopped or gave-up.
+    pub state: String,
+    /// Its process, while it has one.
+    pub pid: Option<i32>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Since when it is in this state.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// How its last process ended.
+    pub last_exit: Option<String>,
+}
+
+/// A bundle of another container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// Its name: client, worker, postgres, ui.
+    pub name: String,
+    /// "published" or why not.
+    pub state: String,
+}
+
+/// The document as a person reads it.
+pub fn render(status: &Status, now: OffsetDateTime) -> String {
+    let mut out = String::new();
+    let state = if status.serving { "SERVING".to_owned() } else { format!("NOT_SERVING: {}", status.reason) };
+    let _ = writeln!(out, "temporal-warden {} · engine {} · {state}", status.version, engine_name(status.engine));
+    for warning in &status.warnings {
+        let _ = writeln!(out, "  warning: {warning}");
+    }
+    render_children(&mut out, &status.children, now);
+    let g = &status.gateway;
+    let _ = writeln!(out, "\ngateway: {} connections, {} calls, {} denied", g.connections, g.calls, g.denied);
+    let _ = writeln!(out, "\ncertificates and tokens (generation {}):", status.generation);
+    render_artefacts(&mut out, &status.artefacts, now);
+    for bundle in &status.bundles {
+        let _ = writeln!(out, "  bundle {:<10} {}", bundle.name, bundle.state);
+    }
+    out
+}
+
+/// Name of an engine as `WARDEN_ENGINE` spells it.
+pub fn engine_name(engine: EngineKind) -> &'static str {
+    match engine {
+        EngineKind::Server => "server",
+        EngineKind::Dev => "dev",
+        EngineKind::External => "external",
+    }
+}
+
+/// A table of artefacts: name, what it is, how long it lives.
+pub fn render_artefacts(out: &mut String, artefacts: &[Artefact], now: OffsetDateTime) {
+    for a in artefacts {
+        let life = a.not_after.map_or_else(|| "-".to_owned(), |at| remaining(at, now));
+        let _ = writeln!(out, "  {:<40} {:<24} {}", a.name, life, a.state.word());
+        for words in a.detail.iter().chain(&a.fix) {
+            let _ = writeln!(out, "    {words}");
+        }
+    }
+}
+
+fn render_children(out: &mut String, children: &[Child], now: OffsetDateTime) {
+    let _ = writeln!(out);
+    for c in children {
+        let pid = c.pid.map_or_else(|| "-".to_owned(), |p| p.to_string());
+        let since = short(now - c.since);
+        let last = c.last_exit.as_deref().map(|e| format!(", last exit: {e}")).unwrap_or_default();
+        let _ =
+            writeln!(out, "  {:<10} {:<9} pid {pid:<6} for {since}, {} restarts{last}", c.name, c.state, c.restarts);
+    }
+}
+
+fn remaining(at: OffsetDateTime, now: OffsetDateTime) -> String {
+    let date = at.date();
+    if at <= now { format!("EXPIRED {date}") } else { format!("{} left ({date})", short(at - now)) }
+}
+
+/// "89d 23h", "3h 12m", "45s": two units at most.
+pub fn short(span: time::Duration) -> String {
+    let s = span.whole_seconds().max(0);
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m {}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h {}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d {}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short_and_never_negative() {
+        let shown: Vec<_> =
+            [-5, 45, 125, 11_520, 7_772_400].map(|s| short(time::Duration::seconds(s))).into_iter().collect();
+        assert_eq!(shown, ["0s", "45s", "2m 5s", "3h 12m", "89d 23h"]);
+    }
+
+    #[test]
+    fn an_expired_artefact_is_said_so_in_capitals() {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(10);
+        assert_eq!(remaining(now - time::Duration::days(1), now), "EXPIRED 1970-01-10");
+        assert_eq!(remaining(now + time::Duration::hours(3), now), "3h 0m left (1970-01-11)");
+    }
+}

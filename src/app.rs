@@ -1,0 +1,328 @@
+//! Builds every part in flow order and wires them; the only place that knows every module.
+//!
+//! Start: doors (sockets, audit file) → control socket → material → gateway, schema, engine, namespaces
+//! ([`bring_up`]); `cli::run` has read the configuration and dropped capabilities before. Stop: gateway drains, then Temporal, then everything else.
+
+mod bring_up;
+mod desk;
+mod doors;
+mod engine;
+mod upkeep;
+
+use std::{cell::RefCell, io, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
+
+use tokio::{
+    sync::Mutex,
+    task::{LocalSet, spawn_local},
+};
+use tracing::{error, info, warn};
+
+use self::engine::ThisBoot;
+use crate::{
+    admin::{
+        self, Reply,
+        status::{Bundle, Status},
+    },
+    clock,
+    config::Config,
+    gateway::{
+        link::{AUDIT_FD, Auth, Health, Hello, LINK_FD, LISTEN_FD, Material, PLAINTEXT_FD, Phase, ServerTls},
+        parent::Parent,
+    },
+    pki::Boot,
+    rotation::{self, Live},
+    signals::Signals,
+    supervisor::{self, Adoption, Child, ChildSpec, Handle, Policy, Supervisor, User},
+    telemetry,
+    tokens::SigningKey,
+};
+
+/// Log name of the gateway.
+const GATEWAY: &str = "gateway";
+/// Log name of the engine.
+const TEMPORAL: &str = "temporal";
+/// How long the last log lines may take to get out.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// Between two probes of the upstream.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why PID 1 could not start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A socket, folder or file that must be open from the start.
+    #[error(transparent)]
+    Door(#[from] doors::DoorError),
+    /// Certificates, keys or tokens.
+    #[error(transparent)]
+    Material(#[from] rotation::Error),
+    /// The per-boot internal certificates.
+    #[error("failed to make the internal certificates: {0}")]
+    Boot(#[from] crate::pki::Error),
+    /// The per-boot internal signing key.
+    #[error("failed to make the internal signing key: {0}")]
+    InternalKey(#[from] crate::tokens::Error),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] admin::ControlError),
+    /// The engine's files.
+    #[error(transparent)]
+    Engine(#[from] engine::EngineError),
+    /// The runtime itself.
+    #[error("failed to set up PID 1: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// All that the tasks of PID 1 share; one thread, so no locks but the one that orders rotations.
+struct Warden {
+    config: Config,
+    boot: ThisBoot,
+    /// Gone once a stop begins: then a new connection is refused instead of waiting in the backlog for nobody.
+    doors: RefCell<Option<doors::Doors>>,
+    own_program: PathBuf,
+    parent: Parent,
+    supervisor: Handle,
+    adoption: Adoption,
+    live: RefCell<Live>,
+    making: Mutex<()>,
+}
+
+/// Runs as PID 1 until told to stop.
+pub fn run(config: Config, signals: Signals) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => return fail(&Error::Io(cause)),
+    };
+    let code = LocalSet::new().block_on(&runtime, async {
+        match start(config, signals).await {
+            Ok((warden, supervisor)) => {
+                let ended = supervisor.run(|outside| upkeep::outside(&warden, outside)).await;
+                ended.unwrap_or_else(|cause| fail(&Error::Io(cause)))
+            }
+            Err(cause) => fail(&cause),
+        }
+    });
+    info!("all processes have ended");
+    telemetry::flush(LAST_LINES);
+    // A blocking task may wait for a lock or a disk; the kernel ends it with us.
+    runtime.shutdown_background();
+    code
+}
+
+fn fail(cause: &Error) -> ExitCode {
+    for line in cause.to_string().lines() {
+        error!("{line}");
+    }
+    telemetry::flush(LAST_LINES);
+    ExitCode::FAILURE
+}
+
+/// Everything up to the point where only the supervisor's loop is needed.
+async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervisor), Error> {
+    let (supervisor, handle) = Supervisor::new(&config.supervisor, signals)?;
+    announce(&config, supervisor.adoption());
+    doors::runtime_dir(&config.runtime_dir)?;
+    let doors = doors::Doors::open(&config)?;
+    let control = admin::bind(&config.runtime_dir)?;
+    let live = first_material(&config).await?;
+    doors::data_dir(&config)?;
+    let boot = Boot::create(clock::now())?;
+    let boot = ThisBoot::prepare(&config, boot, SigningKey::generate()?, &live.postgres_password)?;
+    let hello_from = config.clone();
+    let (parent, link) = Parent::new(move || hello(&hello_from));
+    let own_program = std::env::current_exe()?;
+    let warden = Rc::new(Warden {
+        config,
+        boot,
+        doors: RefCell::new(Some(doors)),
+        own_program,
+        parent,
+        supervisor: handle,
+        adoption: supervisor.adoption(),
+        live: RefCell::new(live),
+        making: Mutex::new(()),
+    });
+    warden.parent.prepare(warden.material());
+    spawn_local(link);
+    spawn_local(desk::serve(warden.clone(), control));
+    spawn_local(bring_up::bring_up(warden.clone()));
+    spawn_local(upkeep::watch_health(warden.clone()));
+    spawn_local(upkeep::renew(warden.clone()));
+    Ok((warden, supervisor))
+}
+
+/// What the log says first: who we are, and everything that is less safe than it could be.
+fn announce(config: &Config, adoption: Adoption) {
+    let engine = admin::status::engine_name(config.engine);
+    info!("temporal-warden {} starts (engine {engine})", env!("CARGO_PKG_VERSION"));
+    for warning in warnings(config, adoption) {
+        warn!("{warning}");
+    }
+}
+
+/// What is less safe than it could be; also in `status`.
+fn warnings(config: &Config, adoption: Adoption) -> Vec<String> {
+    let mut all = config.notices.clone();
+    if adoption != Adoption::Init {
+        all.push(
+            "this is not PID 1: in a container remove `init: true`, for nothing may stand above the warden".into(),
+        );
+    }
+    if !nix::unistd::geteuid().is_root() {
+        all.push("not root: Temporal and the gateway run as this user too and can read its keys".to_owned());
+    }
+    all
+}
+
+async fn first_material(config: &Config) -> Result<Live, Error> {
+    let config = config.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        rotation::apply(&config, clock::now(), rotation::Request::MakeMissing, &mut |event| info!("{event}"))
+    });
+    Ok(work.await.map_err(io::Error::other)??)
+}
+
+fn hello(config: &Config) -> Hello {
+    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let gateway = &config.gateway;
+    Hello {
+        engine: config.engine,
+        plaintext: gateway.plaintext_listen.is_some(),
+        threads: gateway.threads,
+        max_connections: gateway.max_connections,
+        handshake_timeout_ms: ms(gateway.handshake_timeout),
+        drain_timeout_ms: ms(gateway.drain_timeout),
+        upstream_wait_ms: ms(gateway.upstream_wait),
+        health_interval_ms: ms(HEALTH_INTERVAL),
+        audit_stdout: config.audit.stdout,
+        audit_sync: config.audit.sync,
+        audit_fail: config.audit.fail,
+        audit_last: doors::end_of_audit(&config.audit.file),
+    }
+}
+
+impl Warden {
+    /// What the gateway must know, from the live generation.
+    fn material(&self) -> Material {
+        let live = self.live.borrow();
+        let tls = self.config.tls_enabled.then(|| ServerTls {
+            chain_pem: live.server.chain_pem.clone(),
+            key_pem: live.server.key_pem.clone(),
+            trust_pem: live.trust_pem.clone(),
+        });
+        let auth = Auth {
+            enabled: self.config.auth_enabled,
+            mode: self.config.gateway.auth_mode,
+            issuer: self.config.tokens.issuer.clone(),
+            audience: self.config.tokens.audience.clone(),
+            jwks: live.jwks.clone(),
+            revocations: live.revocations.clone(),
+        };
+        Material { version: 0, tls, auth, upstream: self.boot.upstream() }
+    }
+
+    /// Children become these users only when we are root.
+    fn user(uid: u32) -> Option<User> {
+        nix::unistd::geteuid().is_root().then_some(User { uid, gid: uid })
+    }
+
+    fn supervise_gateway(self: &Rc<Self>) {
+        let warden = self.clone();
+        let parent = self.parent.clone();
+        self.supervisor.supervise(Child {
+            name: GATEWAY,
+            policy: Policy {
+                stop_rank: 0,
+                // The gateway keeps the limit itself; what is beyond it is for flushing the audit log.
+                ask_limit: self.config.gateway.drain_timeout + Duration::from_secs(2),
+                ..Policy::default()
+            },
+            make: Box::new(move || warden.gateway_spec()),
+            ask: Some(Box::new(move || parent.drain())),
+        });
+    }
+
+    fn gateway_spec(&self) -> io::Result<ChildSpec> {
+        let doors = self.doors.borrow().clone().ok_or_else(|| io::Error::other("the doors are closed: stopping"))?;
+        let mut fds =
+            vec![(LINK_FD, self.parent.new_end()?.into()), (LISTEN_FD, doors.listen), (AUDIT_FD, doors.audit)];
+        fds.extend(doors.plaintext.map(|door| (PLAINTEXT_FD, door)));
+        Ok(ChildSpec {
+            name: GATEWAY,
+            program: self.own_program.clone(),
+            args: vec!["gateway".into()],
+            env: Vec::new(),
+            user: Self::user(self.config.gateway.uid),
+            fds,
+            stdin: None,
+            cwd: "/".into(),
+            nofile: Some(1 << 20),
+        })
+    }
+
+    fn supervise_engine(self: &Rc<Self>) {
+        let warden = self.clone();
+        self.supervisor.supervise(Child {
+            name: TEMPORAL,
+            // The overall stop limit bounds Temporal's own drain.
+            policy: Policy {
+                stop_rank: 1,
+                term_limit: self.config.supervisor.stop_timeout,
+                main: true,
+                ..Policy::default()
+            },
+            make: Box::new(move || match &warden.boot.engine.child {
+                Some(child) => Ok(warden.child_spec(TEMPORAL, child)),
+                None => Err(io::Error::other("this engine has no process")),
+            }),
+            ask: None,
+        });
+    }
+
+    fn health_reply(&self) -> Reply {
+        let health = self.parent.health().borrow().clone();
+        Reply::Health { serving: health.serving, reason: self.reason(&health) }
+    }
+
+    /// The gateway's reason, or where the start is when no gateway has spoken yet.
+    fn reason(&self, health: &Health) -> String {
+        match self.parent.current_phase() {
+            Phase::Starting { doing } if !health.reported => doing,
+            _ => health.reason.clone(),
+        }
+    }
+
+    fn bundles(&self) -> Vec<Bundle> {
+        let line = |b: &rotation::BundleReport| Bundle { name: b.name.to_owned(), state: b.to_string() };
+        self.live.borrow().bundles.iter().map(line).collect()
+    }
+
+    async fn status(&self) -> Result<Status, String> {
+        let config = self.config.clone();
+        let look = tokio::task::spawn_blocking(move || rotation::inspect(&config, clock::now()));
+        let report = look.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let health = self.parent.health().borrow().clone();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            serving: health.serving,
+            reason: self.reason(&health),
+            engine: self.config.engine,
+            warnings: warnings(&self.config, self.adoption),
+            generation: self.live.borrow().generation,
+            children: self.supervisor.statuses().into_iter().map(child_row).collect(),
+            gateway: health,
+            artefacts: report.artefacts,
+            bundles: self.bundles(),
+        })
+    }
+}
+
+fn child_row(child: supervisor::ChildStatus) -> admin::status::Child {
+    admin::status::Child {
+        name: child.name.to_owned(),
+        state: child.state.as_str().to_owned(),
+        pid: child.pid,
+        restarts: child.restarts,
+        since: child.since,
+        last_exit: child.last_exit,
+    }
+}

@@ -1,0 +1,97 @@
+//! From material to SERVING: gateway first (so that `/health` tells why not yet), schema, engine, namespaces.
+
+use std::{rc::Rc, time::Duration};
+
+use tracing::{info, warn};
+
+use super::Warden;
+use crate::{
+    backoff,
+    gateway::link::Phase,
+    temporal::namespaces::{self, Next, Outcome},
+};
+
+/// Between tries of a start step that failed.
+const RETRY_BASE: Duration = Duration::from_secs(1);
+const RETRY_CAP: Duration = Duration::from_secs(15);
+/// How long an external frontend may stay silent before the reason is logged for the first time.
+const UPSTREAM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The whole start; returns when all is up, or when the supervisor has given up on it.
+pub(super) async fn bring_up(warden: Rc<Warden>) {
+    warden.supervise_gateway();
+    until_done(&warden, "preparing the database", || warden.schema_before()).await;
+    if warden.boot.engine.child.is_some() {
+        warden.supervise_engine();
+    }
+    answer(&warden).await;
+    until_done(&warden, "completing the database", || warden.schema_after()).await;
+    for namespace in &warden.config.temporal.namespaces {
+        register(&warden, namespace).await;
+    }
+    warden.parent.phase(Phase::Ready);
+    info!("Temporal is served on {}", warden.config.gateway.listen);
+}
+
+/// Tries a step until it is done, for the database may come up later.
+async fn until_done<F: Future<Output = Result<(), String>>>(warden: &Warden, doing: &str, step: impl Fn() -> F) {
+    for failures in 1.. {
+        starting(warden, doing);
+        match step().await {
+            Ok(()) => return,
+            Err(reason) => again(warden, doing, &reason, backoff::delay(RETRY_BASE, RETRY_CAP, failures, 0.0)).await,
+        }
+    }
+}
+
+/// Waits until a call that reads the database succeeds. A frontend that is not ours should be up already, so
+/// what is wrong with its address is said early, then less and less often.
+async fn answer(warden: &Warden) {
+    let longest = warden.config.temporal.start_timeout;
+    let (doing, mut limit) = match warden.boot.engine.child {
+        Some(_) => ("starting Temporal", longest),
+        None => ("waiting for WARDEN_UPSTREAM", UPSTREAM_PATIENCE.min(longest)),
+    };
+    starting(warden, doing);
+    let mut health = warden.parent.health();
+    loop {
+        let answered = tokio::time::timeout(limit, health.wait_for(|h| h.upstream_ok)).await.is_ok();
+        if answered {
+            return;
+        }
+        let said = health.borrow().upstream_detail.clone();
+        warn!("{doing}: no answer within {limit:?} ({said}); still waiting");
+        starting(warden, &format!("{doing}: {said}"));
+        limit = (limit * 2).min(longest);
+    }
+}
+
+/// Registers one namespace by the real CLI; what cannot be registered in the end stops the start, loudly.
+async fn register(warden: &Warden, namespace: &str) {
+    let doing = format!("registering the namespace {namespace}");
+    for attempt in 1.. {
+        starting(warden, &doing);
+        let outcome = warden.register(namespace).await;
+        if outcome == Outcome::Created {
+            info!("namespace {namespace} registered");
+        }
+        match (namespaces::next(namespace, attempt, &outcome), outcome) {
+            (Next::Done, _) => return,
+            (Next::Again(pause), Outcome::Failed(why)) => again(warden, &doing, &why, pause).await,
+            (Next::Again(pause), _) => tokio::time::sleep(pause).await,
+            (Next::GiveUp(why), _) => {
+                return warden.supervisor.abandon(why);
+            }
+        }
+    }
+}
+
+fn starting(warden: &Warden, doing: &str) {
+    warden.parent.phase(Phase::Starting { doing: doing.to_owned() });
+}
+
+async fn again(warden: &Warden, doing: &str, reason: &str, pause: Duration) {
+    warn!("{doing} failed: {reason}; next try in {pause:?}");
+    starting(warden, &format!("{doing}: {reason}"));
+    tokio::time::sleep(pause).await;
+}

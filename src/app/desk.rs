@@ -1,0 +1,110 @@
+//! The desk: answers what people ask over the control socket, one conversation per task.
+
+use std::rc::Rc;
+
+use tokio::{net::UnixListener, sync::mpsc, task::spawn_local};
+use tracing::{error, info, warn};
+
+use super::Warden;
+use crate::{
+    admin::{Reply, Request, Server},
+    clock,
+    gateway::parent::Answer,
+    rotation::{self, Live},
+};
+
+/// How long a gateway may take to switch to new material before the person who asked is told so.
+const SWITCH_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Serves the control socket for ever.
+pub(super) async fn serve(warden: Rc<Warden>, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let warden = warden.clone();
+                spawn_local(async move {
+                    if let Some((server, request)) = Server::accept(stream).await {
+                        answer(&warden, server, request).await;
+                    }
+                });
+            }
+            Err(error) => {
+                warn!("the control socket refused a connection: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn answer(warden: &Warden, mut server: Server, request: Request) {
+    let reply = match request {
+        Request::Health => warden.health_reply(),
+        Request::Status => match warden.status().await {
+            Ok(status) => Reply::Status(Box::new(status)),
+            Err(reason) => Reply::Failed { reason },
+        },
+        Request::Make { request } => match make(warden, request, Some(&mut server)).await {
+            Ok(()) => Reply::Done,
+            Err(reason) => Reply::Failed { reason },
+        },
+    };
+    server.reply(&reply).await;
+}
+
+/// Makes material and brings it into force; `asker` hears what happens.
+pub(super) async fn make(
+    warden: &Warden,
+    request: rotation::Request,
+    mut asker: Option<&mut Server>,
+) -> Result<(), String> {
+    let _one_at_a_time = warden.making.lock().await;
+    let before = warden.live.borrow().generation;
+    let live = apply(warden, request, &mut asker).await?;
+    let generation = live.generation;
+    warden.live.replace(live);
+    if generation != before {
+        let line = in_force(warden, generation).await?;
+        say(&mut asker, line).await;
+    }
+    Ok(())
+}
+
+/// Runs `rotation::apply` off PID 1's only thread, for it waits for locks and disks.
+async fn apply(warden: &Warden, request: rotation::Request, asker: &mut Option<&mut Server>) -> Result<Live, String> {
+    let (events, mut heard) = mpsc::unbounded_channel();
+    let config = warden.config.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        rotation::apply(&config, clock::now(), request, &mut |event| {
+            let _ = events.send(event.to_string());
+        })
+    });
+    while let Some(line) = heard.recv().await {
+        info!("{line}");
+        say(asker, line).await;
+    }
+    match work.await {
+        Ok(Ok(live)) => Ok(live),
+        Ok(Err(error)) => {
+            error!("{error}");
+            Err(error.to_string())
+        }
+        Err(error) => Err(format!("the rotation broke off: {error}")),
+    }
+}
+
+/// Hands the live generation to the gateway and waits until it serves it.
+async fn in_force(warden: &Warden, generation: u64) -> Result<String, String> {
+    let line = match warden.parent.publish(warden.material(), SWITCH_LIMIT).await {
+        Some(Answer::Switched(_)) => format!("the gateway serves generation {generation}"),
+        Some(Answer::Refused(_, reason)) => return Err(format!("the gateway keeps the old material: {reason}")),
+        None => format!("generation {generation} is published; the gateway takes it when it is back"),
+    };
+    info!("{line}");
+    Ok(line)
+}
+
+async fn say(asker: &mut Option<&mut Server>, text: String) {
+    if let Some(server) = asker {
+        server.reply(&Reply::Line { text }).await;
+    }
+}

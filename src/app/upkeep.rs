@@ -1,0 +1,94 @@
+//! What goes on while all is well: readiness for the supervisor, renewal when something is due, SIGHUP.
+
+use std::{rc::Rc, time::Duration};
+
+use tokio::task::spawn_local;
+use tracing::{info, warn};
+
+use super::{GATEWAY, TEMPORAL, Warden, desk};
+use crate::{
+    clock,
+    gateway::link::{Health, Phase},
+    rotation::{self, Request},
+    supervisor::{Outside, State},
+};
+
+/// How often it is looked whether something is due, or another process published a generation.
+const LOOK: Duration = Duration::from_secs(5);
+/// Pause after a renewal that failed or was not possible.
+const RETRY: Duration = Duration::from_secs(900);
+
+/// Passes the gateway's reports on: what is healthy has its back-off reset.
+pub(super) async fn watch_health(warden: Rc<Warden>) {
+    let mut health = warden.parent.health();
+    let mut was_serving = false;
+    while health.changed().await.is_ok() {
+        let now = health.borrow_and_update().clone();
+        if now.reported {
+            warden.supervisor.ready(GATEWAY);
+        }
+        if vouches_for_temporal(&warden, &now) {
+            warden.supervisor.ready(TEMPORAL);
+        }
+        if now.serving != was_serving {
+            match now.serving {
+                true => info!("SERVING"),
+                false => warn!("NOT_SERVING: {}", now.reason),
+            }
+        }
+        was_serving = now.serving;
+    }
+}
+
+/// Whether a probe that began after the engine's current process did has succeeded.
+fn vouches_for_temporal(warden: &Warden, health: &Health) -> bool {
+    let statuses = warden.supervisor.statuses();
+    let starting = statuses.iter().find(|c| c.name == TEMPORAL && c.state == State::Starting);
+    let since = starting.map(|c| c.since.unix_timestamp_nanos() / 1_000_000);
+    health.upstream_ok && since.is_some_and(|since| i128::from(health.probed_ms) >= since)
+}
+
+/// Makes what is due and takes over what another process published, for ever.
+pub(super) async fn renew(warden: Rc<Warden>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if !(is_due(&warden) || is_behind(&warden)) {
+            continue;
+        }
+        match desk::make(&warden, Request::MakeMissing, None).await {
+            Err(reason) => warn!("the renewal failed and is tried again in {RETRY:?}: {reason}"),
+            // With an offline CA what is due stays due; it was said why.
+            Ok(()) if is_due(&warden) => {}
+            Ok(()) => continue,
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+fn is_due(warden: &Warden) -> bool {
+    warden.live.borrow().next_due.is_some_and(|due| due <= clock::now())
+}
+
+/// Whether the folder holds another generation than the one in force; one look at a link.
+fn is_behind(warden: &Warden) -> bool {
+    let found = rotation::current_generation(&warden.config).ok().flatten();
+    found.is_some_and(|generation| generation != warden.live.borrow().generation)
+}
+
+/// What the supervisor leaves to the rest of the program.
+pub(super) fn outside(warden: &Rc<Warden>, event: Outside) {
+    match event {
+        Outside::Hup => drop(spawn_local(reload(warden.clone()))),
+        Outside::Stopping => {
+            warden.parent.phase(Phase::Stopping);
+            warden.doors.replace(None);
+        }
+    }
+}
+
+async fn reload(warden: Rc<Warden>) {
+    info!("SIGHUP: certificates and tokens are read again");
+    if let Err(reason) = desk::make(&warden, Request::MakeMissing, None).await {
+        warn!("the reload failed: {reason}");
+    }
+}

@@ -1,0 +1,65 @@
+//! What commands share: read the configuration, ask a running PID 1, or do it here when none runs.
+
+use std::process::ExitCode;
+
+use super::{Exit, output::print_line};
+use crate::{
+    admin::{Client, ControlError, Reply, Request},
+    clock,
+    config::{Config, load},
+    rotation,
+};
+
+/// Prints a failure with its causes and gives the exit code for it.
+pub(super) fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("temporal-warden: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        eprintln!("  because: {inner}");
+        cause = inner.source();
+    }
+    Exit::Failed.into()
+}
+
+/// Reads the configuration or prints everything that is wrong with it.
+pub(super) fn configuration() -> Result<Config, ExitCode> {
+    load::load().map_err(|errors| {
+        eprintln!("{errors}");
+        Exit::Failed.into()
+    })
+}
+
+/// Asks the running warden; every line it says is handed to `line`.
+pub(super) fn ask(config: &Config, request: &Request, line: impl FnMut(&str)) -> Result<Reply, ControlError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Client::connect(&config.runtime_dir).await?.ask(request, line).await })
+}
+
+/// Makes material: by the running warden, or here under the lock when none runs.
+pub(super) fn make(request: rotation::Request) -> ExitCode {
+    let config = match configuration() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match ask(&config, &Request::Make { request }, print_line) {
+        Ok(Reply::Done) => Exit::Done.into(),
+        Ok(Reply::Failed { reason }) => {
+            eprintln!("temporal-warden: {reason}");
+            Exit::Failed.into()
+        }
+        Ok(other) => {
+            eprintln!("temporal-warden: the running warden answered {other:?}; is it of another version?");
+            Exit::Failed.into()
+        }
+        Err(ControlError::NotRunning { .. }) => make_here(&config, request),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Makes material in this process.
+pub(super) fn make_here(config: &Config, request: rotation::Request) -> ExitCode {
+    match rotation::apply(config, clock::now(), request, &mut |event| print_line(&event.to_string())) {
+        Ok(_) => Exit::Done.into(),
+        Err(error) => failed(&error),
+    }
+}

@@ -1,0 +1,45 @@
+//! `temporal-warden cert …`
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::status::{self, Subject};
+use crate::rotation::Request;
+
+/// Sub-commands of `cert`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make new server, client and database certificates, signed by the same CA.
+    #[command(after_help = "Examples:\n  temporal-warden cert generate\n  temporal-warden cert generate --keep-keys")]
+    Generate {
+        /// Keep the private keys, renew the certificates only.
+        #[arg(long, conflicts_with = "new_keys")]
+        keep_keys: bool,
+        /// Make new private keys too (the default by hand).
+        #[arg(long)]
+        new_keys: bool,
+    },
+    /// List certificates and keys with their remaining life.
+    #[command(after_help = "Example:\n  temporal-warden cert list --json")]
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Verify every file: pairs, chain, names, dates. Exit 1 if anything is wrong.
+    #[command(after_help = "Example:\n  temporal-warden cert verify && echo good")]
+    Verify {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn main(command: &Command) -> ExitCode {
+    match command {
+        Command::Generate { keep_keys, .. } => super::ask::make(Request::Certificates { keep_keys: *keep_keys }),
+        Command::List { json } => status::list(Subject::Certificates, *json),
+        Command::Verify { json } => status::verify(Subject::Certificates, *json),
+    }
+}

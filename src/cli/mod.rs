@@ -1,0 +1,111 @@
+//! The command line: one file per sub-command, each reads arguments, calls, prints.
+
+mod ask;
+mod audit;
+mod cert;
+mod config;
+mod healthcheck;
+mod init;
+mod output;
+mod run;
+mod status;
+pub mod temporal;
+mod temporal_flags;
+mod token;
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Exit codes of every command (contract §4): clap itself answers 2 for a usage error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// What was asked is done.
+    Done = 0,
+    /// It failed; the reason is on standard error.
+    Failed = 1,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A production Temporal that is secure from the first `docker compose up`.
+#[derive(Debug, Parser)]
+#[command(name = "temporal-warden", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run as PID 1: make what is missing, start Temporal and the gateway, supervise them.
+    #[command(
+        after_help = "Examples:\n  temporal-warden run\n  temporal-warden run -- COMMAND ARGS…   (a plain init, like tini)"
+    )]
+    Run,
+    /// Make what is missing (CA, certificates, keys, tokens) and exit.
+    #[command(after_help = "Example:\n  WARDEN_CERTS_DIR=./certs temporal-warden init")]
+    Init,
+    /// Certificates: generate, list, verify.
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// Tokens: generate, list.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// The audit log: verify.
+    #[command(subcommand, after_help = "Example:\n  temporal-warden audit verify")]
+    Audit(audit::Command),
+    /// Settings: show.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// What runs, what serves, what expires when.
+    #[command(after_help = "Examples:\n  temporal-warden status\n  temporal-warden status --json | jq .serving")]
+    Status(status::Arguments),
+    /// Exit 0 when /health says SERVING, 1 otherwise (for HEALTHCHECK).
+    #[command(after_help = "Example:\n  docker exec app_data_temporal_server temporal-warden healthcheck")]
+    Healthcheck,
+    /// The gateway process; started by `run`.
+    #[command(hide = true)]
+    Gateway,
+    /// The database schema step; started by `run`.
+    #[command(hide = true)]
+    Schema,
+}
+
+/// Runs the command line `args` (the program's name first).
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let name = args.first().map(|a| Path::new(a).file_name().unwrap_or(a).to_owned());
+    if name.is_some_and(|n| n == "temporal") {
+        return exit_code(temporal::main(args.into_iter().skip(1)));
+    }
+    if args.get(1).is_some_and(|a| a == "run") {
+        return run::main(&args);
+    }
+    match Cli::parse_from(args).command {
+        Command::Run => unreachable!("dispatched above, before anything else runs"),
+        Command::Init => init::main(),
+        Command::Cert(command) => cert::main(&command),
+        Command::Token(command) => token::main(&command),
+        Command::Config(command) => config::main(&command),
+        Command::Audit(command) => audit::main(&command),
+        Command::Status(arguments) => status::main(&arguments),
+        Command::Healthcheck => healthcheck::main(),
+        Command::Gateway => crate::gateway::run(),
+        Command::Schema => exit_code(crate::temporal::schema_run::main()),
+    }
+}
+
+/// The long help of one sub-command, for the one that is dispatched before the parser runs.
+fn help_of(name: &str) -> String {
+    let mut cli = <Cli as clap::CommandFactory>::command();
+    cli.build();
+    cli.find_subcommand_mut(name).map(|c| c.render_long_help().to_string()).unwrap_or_default()
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

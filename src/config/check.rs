@@ -1,0 +1,273 @@
+//! Raw settings → [`Config`]: pure, all errors at once.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use super::{
+    Audit, AuditFail, AuditSync, AuthMode, Certs, Config, EngineKind, Gateway, Log, LogFormat, OwnCa, SanName,
+    Supervisor, Temporal, Tokens, Upstream, UpstreamTls, check_database, errors::Errors, parse::Parser, raw::Raw,
+};
+use crate::secret::Secret;
+
+/// What `load` brings beside the settings.
+pub(super) struct Found {
+    /// `POSTGRES_PWD` or the content of `POSTGRES_PWD_FILE`.
+    pub(super) password: Option<Secret<String>>,
+    /// Content of `WARDEN_DYNAMIC_CONFIG_FILE`.
+    pub(super) dynamic_config: Option<String>,
+    /// Variables that reach Temporal unchanged.
+    pub(super) passthrough: BTreeMap<String, Secret<String>>,
+    /// What is to be said at each start.
+    pub(super) notices: Vec<String>,
+}
+
+/// Shortest life of a certificate or token: below it renewal could not keep up.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
+/// Names of the server certificate that are always there (contract §1).
+const SERVER_SANS: &str = "temporal,temporal-server,localhost,app_data_temporal_server,127.0.0.1,::1";
+
+/// `raw` as a [`Config`], or everything that is wrong; `errors` are those found while loading.
+pub(super) fn check(raw: &Raw, found: Found, errors: Vec<String>) -> Result<Config, Errors> {
+    let mut p = Parser(errors);
+    let engine =
+        p.choice(&raw.engine, &[EngineKind::Server, EngineKind::Dev, EngineKind::External], "server, dev or external");
+    let t = &raw.temporal;
+    let mut config = Config {
+        engine,
+        tls_enabled: p.switch(&t.temporal_tls_enabled),
+        auth_enabled: p.switch(&t.temporal_auth_enabled),
+        runtime_dir: p.path(&raw.runtime_dir),
+        certs: certs(&mut p, raw),
+        tokens: tokens(&mut p, raw),
+        gateway: gateway(&mut p, raw),
+        audit: audit(&mut p, raw),
+        temporal: temporal(&mut p, raw, engine, found.password, found.dynamic_config),
+        supervisor: supervisor(&mut p, raw),
+        log: log(&mut p, raw),
+        notices: found.notices,
+    };
+    config.temporal.passthrough = found.passthrough;
+    relations(&mut p, raw, &config);
+    config.notices.extend(loosened(&config));
+    if engine != EngineKind::Server && raw.temporal.postgres_seeds.given().is_some() {
+        let shown = raw.temporal.postgres_seeds.shown();
+        config.notices.push(format!("{shown} has no effect here: only WARDEN_ENGINE=server uses a database of yours"));
+    }
+    if p.0.is_empty() { Ok(config) } else { Err(Errors(p.0)) }
+}
+
+fn certs(p: &mut Parser, raw: &Raw) -> Certs {
+    let fixed = SERVER_SANS.split(',').filter_map(|name| name.parse().ok());
+    let hosts = raw.temporal.postgres_seeds.text.split(',').filter_map(|host| host.trim().parse().ok());
+    Certs {
+        dir: p.path(&raw.certs_dir),
+        publish_dir: p.path(&raw.publish_dir),
+        server_sans: unique(fixed.chain(p.list(&raw.server_sans))),
+        postgres_sans: unique(hosts.chain(p.list(&raw.postgres_sans))),
+        publish_gid: p.number(&raw.publish_gid, 0..=u32::MAX - 1),
+        postgres_gid: p.number(&raw.postgres_gid, 0..=u32::MAX - 1),
+        ca_ttl: p.duration_from(&raw.ca_ttl, SHORTEST_LIFE),
+        cert_ttl: p.duration_from(&raw.cert_ttl, SHORTEST_LIFE),
+        lock_timeout: p.duration_from(&raw.lock_timeout, SECOND),
+        own_ca: own_ca(p, raw),
+    }
+}
+
+fn unique(names: impl Iterator<Item = SanName>) -> Vec<SanName> {
+    let mut seen = Vec::new();
+    names.for_each(|name| {
+        if !seen.contains(&name) {
+            seen.push(name)
+        }
+    });
+    seen
+}
+
+fn own_ca(p: &mut Parser, raw: &Raw) -> Option<OwnCa> {
+    let key_file = p.optional_path(&raw.ca_key_file);
+    match p.optional_path(&raw.ca_cert_file) {
+        Some(cert_file) => Some(OwnCa { cert_file, key_file }),
+        None => {
+            if key_file.is_some() {
+                p.refuse(&raw.ca_key_file, "needs WARDEN_CA_CERT_FILE as well");
+            }
+            None
+        }
+    }
+}
+
+fn tokens(p: &mut Parser, raw: &Raw) -> Tokens {
+    for setting in [&raw.token_issuer, &raw.token_audience] {
+        if setting.text.is_empty() || setting.text.chars().any(char::is_control) {
+            p.refuse(setting, "must not be empty and have no control characters");
+        }
+    }
+    Tokens {
+        issuer: raw.token_issuer.text.clone(),
+        audience: raw.token_audience.text.clone(),
+        ttl: p.duration_from(&raw.token_ttl, SHORTEST_LIFE),
+    }
+}
+
+fn gateway(p: &mut Parser, raw: &Raw) -> Gateway {
+    Gateway {
+        listen: p.address(&raw.listen),
+        plaintext_listen: raw.plaintext_listen.given().is_some().then(|| p.address(&raw.plaintext_listen)),
+        metrics_listen: p.address(&raw.metrics_listen),
+        auth_mode: p.choice(&raw.auth_mode, &[AuthMode::Enforce], "enforce or report"),
+        threads: p.number(&raw.gateway_threads, 0..=1024),
+        max_connections: p.number(&raw.max_connections, 1..=1_000_000),
+        handshake_timeout: p.duration_from(&raw.handshake_timeout, Duration::from_millis(100)),
+        drain_timeout: p.duration(&raw.drain_timeout),
+        upstream_wait: p.duration(&raw.upstream_wait),
+        uid: p.number(&raw.gateway_uid, 1..=u32::MAX - 1),
+    }
+}
+
+fn audit(p: &mut Parser, raw: &Raw) -> Audit {
+    Audit {
+        file: p.path(&raw.audit_file),
+        stdout: p.switch(&raw.audit_stdout),
+        sync: p.choice(&raw.audit_sync, &[AuditSync::Batch], "batch or always"),
+        fail: p.choice(&raw.audit_fail, &[AuditFail::Closed], "closed or open"),
+    }
+}
+
+fn temporal(
+    p: &mut Parser,
+    raw: &Raw,
+    engine: EngineKind,
+    password: Option<Secret<String>>,
+    dynamic_config: Option<String>,
+) -> Temporal {
+    Temporal {
+        server_program: p.path(&raw.temporal_server),
+        sql_tool_program: p.path(&raw.temporal_sql_tool),
+        cli_program: p.path(&raw.temporal_cli),
+        uid: p.number(&raw.temporal_uid, 1..=u32::MAX - 1),
+        data_dir: p.path(&raw.data_dir),
+        namespaces: namespaces(p, raw),
+        namespace_retention: p.duration_from(&raw.namespace_retention, Duration::from_secs(3600)),
+        database: check_database::database(p, raw, engine, password),
+        history_shards: p.number(&raw.temporal.num_history_shards, 1..=16384),
+        log_level: check_database::log_level(p, raw),
+        upstream: upstream(p, raw, engine),
+        passthrough: BTreeMap::new(),
+        start_timeout: p.duration_from(&raw.engine_start_timeout, SECOND),
+        dynamic_config,
+        schema_setup: p.switch(&raw.schema_setup),
+    }
+}
+
+fn namespaces(p: &mut Parser, raw: &Raw) -> Vec<String> {
+    let names: Vec<String> =
+        raw.namespaces.text.split(',').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect();
+    let good = |n: &String| {
+        n.len() >= 2
+            && n.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && n.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && n != "temporal-system"
+    };
+    for name in names.iter().filter(|n| !good(n)) {
+        p.refuse(&raw.namespaces, format_args!("{name:?} is no namespace name; two or more of letters, digits, -_."));
+    }
+    names
+}
+
+fn upstream(p: &mut Parser, raw: &Raw, engine: EngineKind) -> Option<Upstream> {
+    if engine != EngineKind::External {
+        if raw.upstream.given().is_some() {
+            p.refuse(&raw.upstream, "is read with WARDEN_ENGINE=external only; set that or remove this");
+        }
+        return None;
+    }
+    let parts = raw.upstream.text.rsplit_once(':');
+    if !parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|n| n > 0)) {
+        p.refuse(&raw.upstream, "WARDEN_ENGINE=external needs the frontend as host:port");
+    }
+    Some(Upstream { address: raw.upstream.text.clone(), tls: upstream_tls(p, raw) })
+}
+
+fn upstream_tls(p: &mut Parser, raw: &Raw) -> Option<UpstreamTls> {
+    let client = p.pair(&raw.upstream_tls_cert, &raw.upstream_tls_key);
+    let server_name = raw.upstream_tls_server_name.given().map(str::to_owned);
+    let Some(ca_file) = p.optional_path(&raw.upstream_tls_ca) else {
+        for setting in [&raw.upstream_tls_cert, &raw.upstream_tls_server_name] {
+            if setting.given().is_some() {
+                p.refuse(setting, "needs WARDEN_UPSTREAM_TLS_CA as well");
+            }
+        }
+        return None;
+    };
+    Some(UpstreamTls { ca_file, client, server_name })
+}
+
+fn supervisor(p: &mut Parser, raw: &Raw) -> Supervisor {
+    Supervisor {
+        start_limit: p.number(&raw.start_limit, 1..=1000),
+        start_window: p.duration_from(&raw.start_window, SECOND),
+        stop_timeout: p.duration_from(&raw.stop_timeout, SECOND),
+        backoff_base: p.duration_from(&raw.backoff_base, Duration::from_millis(1)),
+        backoff_cap: p.duration_from(&raw.backoff_cap, Duration::from_millis(1)),
+    }
+}
+
+fn log(p: &mut Parser, raw: &Raw) -> Log {
+    if let Err(e) = tracing_subscriber::EnvFilter::try_new(&raw.log_level.text) {
+        p.refuse(&raw.log_level, format_args!("is no level or filter ({e}); write for example info"));
+    }
+    Log { format: p.choice(&raw.log_format, &[LogFormat::Text], "text or json"), level: raw.log_level.text.clone() }
+}
+
+/// Settings that are good alone and bad together.
+fn relations(p: &mut Parser, raw: &Raw, config: &Config) {
+    let (certs, gateway, supervisor) = (&config.certs, &config.gateway, &config.supervisor);
+    if certs.cert_ttl >= certs.ca_ttl {
+        p.refuse(&raw.cert_ttl, "must be shorter than WARDEN_CA_TTL");
+    }
+    if gateway.drain_timeout >= supervisor.stop_timeout {
+        p.refuse(&raw.drain_timeout, "must be shorter than WARDEN_STOP_TIMEOUT");
+    }
+    if supervisor.backoff_base > supervisor.backoff_cap {
+        p.refuse(&raw.backoff_base, "must not be longer than WARDEN_BACKOFF_CAP");
+    }
+    if gateway.uid == config.temporal.uid {
+        p.refuse(&raw.gateway_uid, "must differ from WARDEN_TEMPORAL_UID: neither may read the other's memory");
+    }
+    if nested(&certs.dir, &certs.publish_dir) {
+        p.refuse(&raw.publish_dir, "must lie outside WARDEN_CERTS_DIR, and the other way round");
+    }
+    let doors =
+        [(&raw.plaintext_listen, gateway.plaintext_listen), (&raw.metrics_listen, Some(gateway.metrics_listen))];
+    for (setting, address) in doors {
+        if address.is_some_and(|a| a.port() != 0 && a.port() == gateway.listen.port()) {
+            p.refuse(setting, "uses the port of WARDEN_LISTEN; choose another");
+        }
+    }
+}
+
+fn nested(a: &Path, b: &Path) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
+/// What makes the whole less safe than its defaults: said at each start.
+fn loosened(config: &Config) -> Vec<String> {
+    let plain = config
+        .gateway
+        .plaintext_listen
+        .map(|a| format!("WARDEN_PLAINTEXT_LISTEN={a}: a second door without TLS is open"));
+    let states = [
+        (
+            !config.tls_enabled,
+            "TEMPORAL_TLS_ENABLED=false: the gateway's port is not encrypted and asks for no certificate",
+        ),
+        (!config.auth_enabled, "TEMPORAL_AUTH_ENABLED=false: nobody checks tokens"),
+        (config.gateway.auth_mode == AuthMode::Report, "WARDEN_AUTH_MODE=report: nothing is refused, only recorded"),
+        (
+            config.engine == EngineKind::Dev,
+            "WARDEN_ENGINE=dev: Temporal itself has no TLS and no authorizer; only the gateway enforces",
+        ),
+        (!config.postgres_is_encrypted(), "SQL_TLS_ENABLED=false: the password and all data go to PostgreSQL in clear"),
+    ];
+    states.into_iter().filter(|(on, _)| *on).map(|(_, text)| text.to_owned()).chain(plain).collect()
+}

@@ -1,0 +1,323 @@
+//! The only reader of the environment and of secret files; environment over file over `default.toml`.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment, Metadata, Profile, Provider,
+    providers::{Format, Toml},
+    value::{Dict, Map, Value},
+};
+
+use super::{
+    Config,
+    check::{self, Found},
+    errors::Errors,
+    official,
+    raw::{Raw, Setting},
+};
+use crate::secret::Secret;
+
+/// Every key with its meaning and default.
+pub(super) const DEFAULTS: &str = include_str!("default.toml");
+/// Read when it exists and `WARDEN_CONFIG_FILE` names no other.
+const CONFIG_FILE: &str = "/etc/temporal/warden.toml";
+/// Names the configuration file; the one `WARDEN_*` variable that is no key of the file.
+const CONFIG_FILE_VARIABLE: &str = "WARDEN_CONFIG_FILE";
+/// Table of the variables whose names are the official images'.
+const OFFICIAL_TABLE: &str = "temporal";
+
+/// One row of `config show`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The variable.
+    pub name: String,
+    /// Its value; `[redacted]` for a secret that is set.
+    pub value: String,
+    /// `environment`, a file, or `default`.
+    pub source: String,
+}
+
+/// The environment of this process. The one place that asks for it.
+pub fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
+/// Whether a switch is written as off.
+pub fn is_off(text: &str) -> bool {
+    matches!(text.trim().to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off")
+}
+
+/// The configuration of this process.
+pub fn load() -> Result<Config, Errors> {
+    own().map(|(config, _)| config)
+}
+
+/// The settings of this process, one row each.
+pub fn settings_of_process() -> Result<Vec<Row>, Errors> {
+    own().map(|(_, rows)| rows)
+}
+
+fn own() -> Result<(Config, Vec<Row>), Errors> {
+    let environment =
+        environment().into_iter().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    from(environment, |path| std::fs::read_to_string(path))
+}
+
+/// The configuration that `environment` and the files `read` gives make, and the rows of `config show`.
+pub fn from(
+    environment: impl IntoIterator<Item = (String, String)>,
+    read: impl Fn(&Path) -> io::Result<String>,
+) -> Result<(Config, Vec<Row>), Errors> {
+    let environment: BTreeMap<String, String> = environment.into_iter().filter(|(_, v)| !v.is_empty()).collect();
+    let mut errors = Vec::new();
+    let layers = layers(&environment, &read, &mut errors);
+    let settings = settings(&layers, &mut errors);
+    let raw: Raw = match serde_json::from_value(settings.clone()) {
+        Ok(raw) => raw,
+        Err(e) => return Err(Errors(vec![format!("default.toml does not fit this program: {e}")])),
+    };
+    let found = Found {
+        password: password(&raw, &read, &mut errors),
+        dynamic_config: raw.dynamic_config_file.given().and_then(|path| {
+            read(Path::new(path)).map_err(|e| errors.push(unreadable(&raw.dynamic_config_file, &e))).ok()
+        }),
+        passthrough: official::passthrough(&environment),
+        notices: official::notices(&environment),
+    };
+    let rows = rows(&settings);
+    check::check(&raw, found, errors).map(|config| (config, rows))
+}
+
+/// What the `temporal` front needs; it works however wrong the rest of the settings is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Front {
+    /// The real Temporal CLI.
+    pub cli_program: PathBuf,
+    /// `TEMPORAL_TLS_ENABLED`.
+    pub tls_enabled: bool,
+}
+
+/// The front's settings.
+pub fn front(environment: impl IntoIterator<Item = (String, String)>) -> Front {
+    let environment: BTreeMap<String, String> = environment.into_iter().filter(|(_, v)| !v.is_empty()).collect();
+    let figment = layers(&environment, &|path: &Path| std::fs::read_to_string(path), &mut Vec::new());
+    let value = |key: &str| figment.find_value(key).ok().as_ref().and_then(text).unwrap_or_default();
+    Front {
+        cli_program: PathBuf::from(value("temporal_cli")),
+        tls_enabled: !is_off(&value("temporal.TEMPORAL_TLS_ENABLED")),
+    }
+}
+
+fn layers(
+    environment: &BTreeMap<String, String>,
+    read: &impl Fn(&Path) -> io::Result<String>,
+    errors: &mut Vec<String>,
+) -> Figment {
+    let known = known_keys();
+    let mut figment = Figment::from(Layer::new("default", parse(DEFAULTS).unwrap_or_default()));
+    let named = environment.get(CONFIG_FILE_VARIABLE);
+    let path = named.map_or(CONFIG_FILE, String::as_str);
+    match read(Path::new(path)) {
+        Ok(text) => match parse(&text) {
+            Ok(dict) => figment = figment.merge(Layer::new(path, only_known(dict, &known, path, errors))),
+            Err(e) => errors.push(format!("{path}: {e}; correct the file")),
+        },
+        Err(e) if named.is_none() && e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => errors.push(format!("{CONFIG_FILE_VARIABLE}={path:?}: cannot be read: {e}; give a readable file")),
+    }
+    figment.merge(Layer::new("environment", from_environment(environment, &known, errors)))
+}
+
+fn parse(text: &str) -> Result<Dict, String> {
+    let mut profiles = Toml::string(text).data().map_err(|e| e.to_string().trim().to_owned())?;
+    Ok(profiles.remove(&Profile::Default).unwrap_or_default())
+}
+
+/// A figment layer with the name that errors show as the source.
+struct Layer {
+    name: String,
+    dict: Dict,
+}
+
+impl Layer {
+    fn new(name: &str, dict: Dict) -> Self {
+        Self { name: name.to_owned(), dict }
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.dict.clone()))
+    }
+}
+
+/// Keys as they are written: `cert_ttl`, `temporal.DB`.
+pub(super) fn known_keys() -> Vec<String> {
+    let mut keys = Vec::new();
+    for (key, value) in parse(DEFAULTS).unwrap_or_default() {
+        match value {
+            Value::Dict(_, table) => keys.extend(table.keys().map(|inner| format!("{key}.{inner}"))),
+            _ => keys.push(key),
+        }
+    }
+    keys
+}
+
+fn only_known(dict: Dict, known: &[String], path: &str, errors: &mut Vec<String>) -> Dict {
+    let mut kept = Dict::new();
+    let mut keep = |key: &str, wanted: bool| {
+        if !wanted {
+            errors.push(format!("{path}: unknown key {key}{}", suggestion(key, known.iter().map(String::as_str))));
+        }
+        wanted
+    };
+    for (key, value) in dict {
+        match value {
+            Value::Dict(tag, table) if key == OFFICIAL_TABLE => {
+                let of = |inner: &str| format!("{OFFICIAL_TABLE}.{inner}");
+                let table = table.into_iter().filter(|(inner, _)| keep(&of(inner), known.contains(&of(inner))));
+                kept.insert(key, Value::Dict(tag, table.collect()));
+            }
+            value if keep(&key, known.contains(&key)) => drop(kept.insert(key, value)),
+            _ => {}
+        }
+    }
+    kept
+}
+
+fn from_environment(environment: &BTreeMap<String, String>, known: &[String], errors: &mut Vec<String>) -> Dict {
+    let mut dict = Dict::new();
+    let mut table = Dict::new();
+    let names: Vec<String> = known.iter().map(|key| variable(key)).collect();
+    for (name, value) in environment {
+        if name == CONFIG_FILE_VARIABLE {
+            continue;
+        }
+        let key = name.strip_prefix("WARDEN_").map(str::to_ascii_lowercase);
+        match key {
+            Some(key) if names.contains(name) => drop(dict.insert(key, Value::from(value.as_str()))),
+            Some(_) => {
+                let names = names.iter().map(String::as_str).chain([CONFIG_FILE_VARIABLE]);
+                errors.push(format!("{name} (environment): unknown name{}", suggestion(name, names)));
+            }
+            None if names.contains(name) => drop(table.insert(name.clone(), Value::from(value.as_str()))),
+            None => {}
+        }
+    }
+    if !table.is_empty() {
+        dict.insert(OFFICIAL_TABLE.to_owned(), Value::from(table));
+    }
+    dict
+}
+
+/// The variable of a key: `cert_ttl` → `WARDEN_CERT_TTL`, `temporal.DB` → `DB`.
+pub(super) fn variable(key: &str) -> String {
+    match key.strip_prefix("temporal.") {
+        Some(official) => official.to_owned(),
+        None => format!("WARDEN_{}", key.to_ascii_uppercase()),
+    }
+}
+
+/// `; did you mean X?` when a known name is near, else how to get rid of the unknown one.
+fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let near = known.map(|k| (strsim::damerau_levenshtein(name, k), k)).min();
+    match near {
+        Some((distance, near)) if distance <= 2 + name.len() / 6 => format!("; did you mean {near}?"),
+        _ => "; remove it, or see `docs/configuration.md` for the names there are".to_owned(),
+    }
+}
+
+/// The merged layers as `{key: {name, text, source}}`.
+fn settings(figment: &Figment, errors: &mut Vec<String>) -> serde_json::Value {
+    let mut root = serde_json::Map::new();
+    for key in known_keys() {
+        let Ok(value) = figment.find_value(&key) else { continue };
+        let source = figment.get_metadata(value.tag()).map_or("default", |m| &m.name).to_owned();
+        let name = variable(&key);
+        let text = text(&value).unwrap_or_else(|| {
+            errors.push(format!("{name} ({source}): must be text, a number, true or false, or a list of text"));
+            String::new()
+        });
+        let mut setting = Setting { name, text, source };
+        if !setting.is_secret() {
+            setting.text = setting.text.trim().to_owned();
+        }
+        let setting = serde_json::json!(setting);
+        match key.split_once('.') {
+            None => drop(root.insert(key, setting)),
+            Some((table, inner)) => {
+                let table = root.entry(table).or_insert_with(|| serde_json::json!({}));
+                table[inner] = setting;
+            }
+        }
+    }
+    root.into()
+}
+
+/// A scalar as its text, a list of them joined by commas.
+fn text(value: &Value) -> Option<String> {
+    if let Some(items) = value.as_array() {
+        return items.iter().map(text).collect::<Option<Vec<_>>>().map(|v| v.join(","));
+    }
+    value
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| value.to_bool().map(|b| b.to_string()))
+        .or_else(|| value.to_i128().map(|n| n.to_string()))
+        .or_else(|| value.to_u128().map(|n| n.to_string()))
+        .or_else(|| value.to_f64().map(|n| n.to_string()))
+}
+
+fn unreadable(setting: &Setting, error: &io::Error) -> String {
+    format!("{}: cannot be read: {error}; give a file the warden can read", setting.shown())
+}
+
+fn password(
+    raw: &Raw,
+    read: &impl Fn(&Path) -> io::Result<String>,
+    errors: &mut Vec<String>,
+) -> Option<Secret<String>> {
+    let (direct, file) = (&raw.temporal.postgres_pwd, &raw.temporal.postgres_pwd_file);
+    match (direct.given(), file.given()) {
+        (Some(_), Some(_)) => {
+            errors.push(format!("{} and {} are both set; keep one of them", direct.name, file.shown()));
+            None
+        }
+        (Some(password), None) => Some(Secret::new(password.to_owned())),
+        (None, Some(path)) => match read(Path::new(path)) {
+            Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
+                errors.push(format!("{}: the file is empty; write the password into it", file.shown()));
+                None
+            }
+            Ok(text) => Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())),
+            Err(e) => {
+                errors.push(unreadable(file, &e));
+                None
+            }
+        },
+        (None, None) => None,
+    }
+}
+
+fn rows(settings: &serde_json::Value) -> Vec<Row> {
+    let lookup = |key: &str| match key.split_once('.') {
+        Some((table, inner)) => settings[table][inner].clone(),
+        None => settings[key].clone(),
+    };
+    let settings = known_keys().into_iter().filter_map(|key| serde_json::from_value::<Setting>(lookup(&key)).ok());
+    settings
+        .map(|s| {
+            let value = if s.is_secret() && !s.text.is_empty() { "[redacted]".to_owned() } else { s.text };
+            Row { name: s.name, value, source: s.source }
+        })
+        .collect()
+}

@@ -1,0 +1,150 @@
+//! The audit log: one record per operation, its place reserved before anything is forwarded.
+//!
+//! A caller reserves a [`Slot`], serves, and hands the finished record over; the writer thread puts it into the chain
+//! and writes whole batches. An answer's trailers wait for [`Written`].
+
+mod chain;
+mod record;
+pub mod verify;
+mod writer;
+
+use std::{
+    fs::File,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use chain::last_link;
+pub(super) use record::{Principal, Record, id, timestamp};
+
+use crate::config::{AuditFail, AuditSync};
+
+/// Records that may wait for the writer at once.
+const QUEUE: usize = 65_536;
+/// How long a call waits for a slot.
+const RESERVE: Duration = Duration::from_millis(50);
+
+/// How the writer works.
+pub(super) struct Settings {
+    /// When lines are synced.
+    pub sync: AuditSync,
+    /// What happens to calls when they can't be written.
+    pub fail: AuditFail,
+    /// Copy to standard output.
+    pub stdout: bool,
+    /// Last number and hash in the file.
+    pub last: Option<(u64, String)>,
+}
+
+/// What the writer is told.
+enum Message {
+    Record { json: Vec<u8>, written: oneshot::Sender<()> },
+    Close { done: oneshot::Sender<()> },
+}
+
+/// Takes records.
+#[derive(Clone)]
+pub(super) struct Recorder {
+    queue: mpsc::Sender<Message>,
+    failing: watch::Receiver<Option<String>>,
+    lost: Arc<AtomicU64>,
+    fail: AuditFail,
+}
+
+/// The place of one record; dropped unused it is free again.
+pub(super) struct Slot(Option<mpsc::OwnedPermit<Message>>);
+
+/// Resolves when the record's `write()` returned (or, served in spite of a failing log, at once).
+pub(super) struct Written(Option<oneshot::Receiver<()>>);
+
+/// The log can't take a record and calls are refused for it.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit log cannot be written ({0}); calls are refused until it can")]
+pub(super) struct Failing(String);
+
+impl Recorder {
+    /// Starts the writer thread on `file`.
+    pub(super) fn start(file: File, settings: Settings) -> io::Result<Self> {
+        let (queue, records) = mpsc::channel(QUEUE);
+        let (report, failing) = watch::channel(None);
+        let (lost, fail) = (Arc::new(AtomicU64::new(0)), settings.fail);
+        let writer = writer::Writer::new(file, settings, report, lost.clone());
+        std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(records))?;
+        Ok(Self { queue, failing, lost, fail })
+    }
+
+    /// A place for one record, or why there is none.
+    pub(super) async fn reserve(&self) -> Result<Slot, Failing> {
+        let reason = self.failing.borrow().clone();
+        if let (Some(reason), AuditFail::Closed) = (reason, self.fail) {
+            return Err(Failing(reason));
+        }
+        if let Ok(permit) = self.queue.clone().try_reserve_owned() {
+            return Ok(Slot(Some(permit)));
+        }
+        match (tokio::time::timeout(RESERVE, self.queue.clone().reserve_owned()).await, self.fail) {
+            (Ok(Ok(permit)), _) => Ok(Slot(Some(permit))),
+            (_, AuditFail::Open) => Ok(self.without_slot()),
+            (_, AuditFail::Closed) => Err(Failing(format!("{QUEUE} records wait for the disk"))),
+        }
+    }
+
+    /// A place for a record of something that happens whether it is recorded or not: `/health`, failed handshakes.
+    pub(super) fn reserve_now(&self) -> Slot {
+        self.queue.clone().try_reserve_owned().map_or_else(|_| self.without_slot(), |permit| Slot(Some(permit)))
+    }
+
+    fn without_slot(&self) -> Slot {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        Slot(None)
+    }
+
+    /// Why records can't be written just now; changes are seen through [`watch::Receiver::changed`].
+    pub(super) fn failing(&self) -> watch::Receiver<Option<String>> {
+        self.failing.clone()
+    }
+
+    /// Operations served or refused without a record since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Writes and syncs what is queued.
+    pub(super) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.queue.send(Message::Close { done }).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+impl Slot {
+    /// Hands the record over.
+    pub(super) fn record(self, record: &Record) -> Written {
+        let Some(permit) = self.0 else { return Written(None) };
+        let (written, receiver) = oneshot::channel();
+        permit.send(Message::Record { json: record.to_json(), written });
+        Written(Some(receiver))
+    }
+}
+
+impl Future for Written {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            None => Poll::Ready(()),
+            // A dropped sender means: lost in `open` mode, and counted there.
+            Some(receiver) => Pin::new(receiver).poll(cx).map(|_| ()),
+        }
+    }
+}

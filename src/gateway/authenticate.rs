@@ -1,0 +1,110 @@
+//! Who calls: the token in `authorization` and the certificate of the connection.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use http::{HeaderMap, header::AUTHORIZATION};
+use quick_cache::sync::Cache;
+use time::OffsetDateTime;
+
+use super::link::{Auth, Revocations};
+use crate::tokens::{self, Verified, Verifier};
+
+/// Verified tokens remembered at once.
+const CACHED: usize = 10_000;
+
+/// What a caller brought.
+#[derive(Debug, Clone)]
+pub(super) enum Presented {
+    /// No `authorization` header.
+    Nothing,
+    /// One that does not pass, and why.
+    Refused(String),
+    /// A token that passed.
+    Token(Arc<Verified>),
+}
+
+/// Judges tokens by the keys and revocations of one version of the material.
+///
+/// The memory of verified tokens belongs to it too: a new version starts with an empty one, so that a removed key or a
+/// revocation ends its tokens at once. It is keyed by hash: no bearer token is kept.
+pub(super) struct Authenticator {
+    verifier: Option<Verifier>,
+    revocations: Revocations,
+    verified: Cache<[u8; 32], Arc<Verified>>,
+}
+
+impl Authenticator {
+    /// Reads the keys; with `TEMPORAL_AUTH_ENABLED=false` there need be none.
+    pub(super) fn new(auth: &Auth) -> Result<Self, tokens::Error> {
+        let verifier = auth.enabled.then(|| Verifier::new(&auth.jwks, &auth.issuer, &auth.audience)).transpose()?;
+        Ok(Self { verifier, revocations: auth.revocations.clone(), verified: Cache::new(CACHED) })
+    }
+
+    /// Whether a certificate was revoked.
+    pub(super) fn is_revoked(&self, serial: &str) -> bool {
+        self.revocations.serials.contains(serial)
+    }
+
+    /// What the headers of a call bring at `now`.
+    pub(super) fn present(&self, headers: &HeaderMap, now: OffsetDateTime) -> Presented {
+        match bearer(headers) {
+            Ok(None) => Presented::Nothing,
+            Ok(Some(token)) => self.token(token, now).map_or_else(Presented::Refused, Presented::Token),
+            Err(why) => Presented::Refused(why.to_owned()),
+        }
+    }
+
+    fn token(&self, compact: &str, now: OffsetDateTime) -> Result<Arc<Verified>, String> {
+        let Some(verifier) = &self.verifier else { return Err("tokens are not checked here".to_owned()) };
+        let mut key = [0; 32];
+        key.copy_from_slice(digest(&SHA256, compact.as_bytes()).as_ref());
+        if let Some(known) = self.verified.get(&key).filter(|known| now < known.expires) {
+            return Ok(known);
+        }
+        let verified = Arc::new(verifier.verify(compact, now).map_err(|refusal| refusal.to_string())?);
+        if self.revocations.jti.contains(&verified.jti) || self.revocations.subjects.contains(&verified.sub) {
+            return Err("token was revoked".to_owned());
+        }
+        self.verified.insert(key, verified.clone());
+        Ok(verified)
+    }
+}
+
+/// The one bearer token, if there is an `authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err("more than one authorization header");
+    }
+    let text = value.to_str().map_err(|_| "authorization header is not ASCII text")?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim_matches(' '))),
+        _ => Err("authorization header is not of the form `Bearer TOKEN`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (AUTHORIZATION, http::HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn the_scheme_may_be_written_in_any_case() {
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c"] {
+            assert_eq!(bearer(&headers(&[value])), Ok(Some("a.b.c")), "{value}");
+        }
+    }
+
+    #[test]
+    fn two_headers_other_schemes_and_bare_tokens_are_refused() {
+        for values in [&["Bearer a", "Bearer a"][..], &["Basic a"], &["a.b.c"], &[""]] {
+            assert!(bearer(&headers(values)).is_err(), "{values:?}");
+        }
+        assert_eq!(bearer(&headers(&[])), Ok(None));
+    }
+}

@@ -1,0 +1,206 @@
+//! What a caller may do: a pure decision from the table, the token and the policy.
+
+use std::sync::Arc;
+
+use super::{
+    authenticate::Presented,
+    methods::{Access, Method},
+};
+use crate::{
+    config::{AuthMode, EngineKind},
+    tokens::{Scope, Scopes, Verified},
+};
+
+/// What is the same for every call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Policy {
+    /// `TEMPORAL_AUTH_ENABLED`.
+    pub enabled: bool,
+    /// Enforce or only report.
+    pub mode: AuthMode,
+    /// Whether something behind the gateway narrows tokens by namespace: only engine `server` does.
+    pub engine: EngineKind,
+}
+
+/// Why a call is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Status 16.
+    Unauthorized(String),
+    /// Status 7.
+    Forbidden(String),
+}
+
+/// What becomes of the `authorization` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token {
+    /// It goes on as it came.
+    Keep,
+    /// It would not pass and is removed, so that the reason reaches the user on a call that needs it.
+    Remove,
+    /// It would be refused but is served: the upstream must not refuse it either.
+    Override,
+}
+
+/// The decision on one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Served; in `report` mode with the reason for which it would have been refused.
+    Allow {
+        /// What happens to the header.
+        token: Token,
+        /// Why it would be refused.
+        reported: Option<Refusal>,
+    },
+    /// Refused.
+    Deny(Refusal),
+}
+
+impl Refusal {
+    /// The gRPC status.
+    pub(super) fn status(&self) -> u32 {
+        match self {
+            Self::Unauthorized(_) => 16,
+            Self::Forbidden(_) => 7,
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unauthorized(why) => write!(f, "Unauthorized: {why}"),
+            Self::Forbidden(why) => write!(f, "Forbidden: {why}"),
+        }
+    }
+}
+
+/// Decides on a call to `path`, whose row is `method`.
+pub(super) fn judge(policy: Policy, method: Option<&Method>, path: &str, presented: &Presented) -> Verdict {
+    if !policy.enabled {
+        return Verdict::Allow { token: Token::Keep, reported: None };
+    }
+    let access = method.map_or(Access::System, |row| row.access);
+    if access == Access::Open {
+        let token = if matches!(presented, Presented::Token(_)) { Token::Keep } else { Token::Remove };
+        return Verdict::Allow { token, reported: None };
+    }
+    match (check(policy, access, path, presented), policy.mode) {
+        (Ok(()), _) => Verdict::Allow { token: Token::Keep, reported: None },
+        (Err(refusal), AuthMode::Enforce) => Verdict::Deny(refusal),
+        (Err(refusal), AuthMode::Report) => Verdict::Allow { token: Token::Override, reported: Some(refusal) },
+    }
+}
+
+fn check(policy: Policy, access: Access, path: &str, presented: &Presented) -> Result<(), Refusal> {
+    let token = match presented {
+        Presented::Nothing => {
+            let why = "no token: send the header `authorization: Bearer TOKEN`";
+            return Err(Refusal::Unauthorized(why.to_owned()));
+        }
+        Presented::Refused(why) => return Err(Refusal::Unauthorized(why.clone())),
+        Presented::Token(token) => token,
+    };
+    if !access.allows(token.scopes) {
+        return Err(Refusal::Forbidden(forbidden(token.scopes, path, access)));
+    }
+    narrowed(policy.engine, token)
+}
+
+fn forbidden(held: Scopes, path: &str, access: Access) -> String {
+    let method = path.trim_start_matches('/');
+    let needed: Vec<_> = access.needed().iter().map(Scope::as_str).collect();
+    format!("scope {held} may not call {method}, which needs {}", needed.join(" or "))
+}
+
+/// A token of some namespaces is let through only where Temporal's own authorizer narrows it.
+fn narrowed(engine: EngineKind, token: &Arc<Verified>) -> Result<(), Refusal> {
+    match (&token.namespaces, engine) {
+        (None, _) | (_, EngineKind::Server) => Ok(()),
+        (Some(names), EngineKind::Dev | EngineKind::External) => {
+            let names = names.join(", ");
+            let why = format!("the token is limited to namespaces ({names}), which this engine does not enforce");
+            Err(Refusal::Forbidden(why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    const POLICY: Policy = Policy { enabled: true, mode: AuthMode::Enforce, engine: EngineKind::Server };
+    const LIST: &str = "/temporal.api.workflowservice.v1.WorkflowService/ListWorkflowExecutions";
+    const INFO: &str = "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo";
+    const REGISTER: &str = "/temporal.api.workflowservice.v1.WorkflowService/RegisterNamespace";
+
+    fn token(scope: &str, namespaces: Option<Vec<String>>) -> Presented {
+        Presented::Token(Arc::new(Verified {
+            sub: "someone".to_owned(),
+            scopes: Scopes::parse(scope),
+            jti: String::new(),
+            kid: String::new(),
+            not_before: OffsetDateTime::UNIX_EPOCH,
+            expires: OffsetDateTime::UNIX_EPOCH,
+            namespaces,
+            cnf_x5t: None,
+        }))
+    }
+
+    fn decide(policy: Policy, path: &str, presented: &Presented) -> Verdict {
+        judge(policy, Method::of(path), path, presented)
+    }
+
+    #[test]
+    fn forbidden_names_the_scope_held_the_method_and_the_scope_needed() {
+        let Verdict::Deny(refusal) = decide(POLICY, REGISTER, &token("temporal-client", None)) else { panic!() };
+        let expected = "Forbidden: scope temporal-client may not call \
+            temporal.api.workflowservice.v1.WorkflowService/RegisterNamespace, which needs temporal-system";
+        assert_eq!((refusal.status(), refusal.to_string()), (7, expected.to_owned()));
+    }
+
+    #[test]
+    fn without_a_token_only_open_methods_pass() {
+        assert!(matches!(decide(POLICY, LIST, &Presented::Nothing), Verdict::Deny(Refusal::Unauthorized(_))));
+        let open = decide(POLICY, INFO, &Presented::Refused("token expired".to_owned()));
+        assert_eq!(open, Verdict::Allow { token: Token::Remove, reported: None });
+    }
+
+    #[test]
+    fn a_method_that_is_not_in_the_table_needs_system() {
+        let unknown = "/temporal.api.workflowservice.v1.WorkflowService/Invented";
+        for scope in ["temporal-client", "temporal-worker", "temporal-client temporal-worker"] {
+            assert!(matches!(decide(POLICY, unknown, &token(scope, None)), Verdict::Deny(Refusal::Forbidden(_))));
+        }
+        assert!(matches!(decide(POLICY, unknown, &token("temporal-system", None)), Verdict::Allow { .. }));
+    }
+
+    #[test]
+    fn a_namespace_token_passes_only_where_temporal_narrows_it() {
+        let bound = token("temporal-client", Some(vec!["orders".to_owned()]));
+        assert!(matches!(decide(POLICY, LIST, &bound), Verdict::Allow { .. }));
+        for engine in [EngineKind::Dev, EngineKind::External] {
+            assert!(matches!(decide(Policy { engine, ..POLICY }, LIST, &bound), Verdict::Deny(Refusal::Forbidden(_))));
+        }
+    }
+
+    #[test]
+    fn report_mode_serves_and_says_what_it_would_have_refused() {
+        let policy = Policy { mode: AuthMode::Report, ..POLICY };
+        let Verdict::Allow { token, reported: Some(reported) } = decide(policy, LIST, &Presented::Nothing) else {
+            panic!()
+        };
+        assert_eq!((token, reported.status()), (Token::Override, 16));
+    }
+
+    #[test]
+    fn with_authorization_off_everything_passes() {
+        let policy = Policy { enabled: false, ..POLICY };
+        assert_eq!(
+            decide(policy, REGISTER, &Presented::Nothing),
+            Verdict::Allow { token: Token::Keep, reported: None }
+        );
+    }
+}

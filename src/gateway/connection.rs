@@ -1,0 +1,219 @@
+//! One client connection: handshake, protocol, service, and its end when its certificate no longer gets in.
+
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::HeaderMap;
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls_pki_types::UnixTime;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    identity::{Identity, Peer},
+    operation::{End, Operation},
+    service::{Worker, serve},
+    tls::ServerSide,
+};
+use crate::clock;
+
+/// What an HTTP/2 client sends first (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a client has for its first request or its HTTP/2 preface.
+const FIRST: Duration = Duration::from_secs(10);
+/// How long a connection may go on whose certificate is no longer good.
+const EVICTED: Duration = Duration::from_millis(500);
+
+/// Serves one accepted socket to its end.
+pub(super) async fn run(worker: Arc<Worker>, tcp: TcpStream, address: std::net::SocketAddr, plaintext: bool) {
+    let _ = tcp.set_nodelay(true);
+    let serving = worker.shared.serving.load_full();
+    let peer = Peer { address, identity: None };
+    match serving.tls.as_ref().filter(|_| !plaintext) {
+        None => speak(worker, tcp, peer, None).await,
+        Some(tls) => match handshake(&worker, tls, tcp).await {
+            Ok((stream, identity, h2)) => {
+                speak(worker, stream, Peer { identity: Some(Arc::new(identity)), ..peer }, h2).await;
+            }
+            Err(error) => {
+                let slot = worker.shared.recorder.reserve_now();
+                let mut operation = Operation::new(slot, peer, ("tls", "handshake"), &HeaderMap::new(), clock::now());
+                operation.denied(error);
+                operation.finish(End::None);
+            }
+        },
+    }
+}
+
+type Accepted = (tokio_rustls::server::TlsStream<TcpStream>, Identity, Option<bool>);
+
+/// The stream, the client's certificate, and whether ALPN chose HTTP/2.
+async fn handshake(worker: &Worker, tls: &ServerSide, tcp: TcpStream) -> io::Result<Accepted> {
+    let limit = Duration::from_millis(worker.shared.hello.handshake_timeout_ms);
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no TLS handshake within {limit:?}"));
+    let accept = TlsAcceptor::from(tls.config.clone()).accept(tcp);
+    let stream = timeout(limit, accept).await.unwrap_or_else(|_| Err(late()))?;
+    let session = stream.get_ref().1;
+    let identity = session.peer_certificates().and_then(Identity::new);
+    let h2 = session.alpn_protocol().map(|protocol| protocol == b"h2");
+    let identity = identity.ok_or_else(|| io::Error::other("no readable client certificate"))?;
+    Ok((stream, identity, h2))
+}
+
+async fn speak<S>(worker: Arc<Worker>, mut stream: S, peer: Peer, h2: Option<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Without a preface in time the connection holds a place for nothing; hyper itself would wait for ever.
+    let Ok(Ok(start)) = timeout(FIRST, first_bytes(&mut stream, h2)).await else { return };
+    let is_h2 = start.starts_with(PREFACE);
+    let io = TokioIo::new(Replayed { start, at: 0, stream });
+    let service = {
+        let (worker, peer) = (worker.clone(), peer.clone());
+        service_fn(move |request| serve(worker.clone(), peer.clone(), request))
+    };
+    if is_h2 {
+        let connection = http2_builder().serve_connection(io, service);
+        attend(&worker, &peer, connection, |connection| connection.graceful_shutdown()).await;
+    } else {
+        let connection = http1_builder().serve_connection(io, service);
+        attend(&worker, &peer, connection, |connection| connection.graceful_shutdown()).await;
+    }
+}
+
+fn http2_builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(1000)
+        // Unequal windows, so that one stalled upload does not block the client's other calls.
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(1 << 20)
+        .max_send_buf_size(128 << 10)
+        .max_header_list_size(32 << 10)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(15))
+        .auto_date_header(false);
+    builder
+}
+
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(FIRST).max_buf_size(32 << 10);
+    builder
+}
+
+/// Drives a connection; ends it gently when the gateway drains, soon when its certificate is no longer good.
+async fn attend<C: Future>(worker: &Worker, peer: &Peer, connection: C, end: impl Fn(Pin<&mut C>)) {
+    let mut connection = pin!(connection);
+    let (mut version, mut draining) = (worker.shared.version.clone(), worker.shared.draining.clone());
+    let mut evicted = None;
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            changed = draining.wait_for(|draining| *draining), if !ending => {
+                drop(changed);
+                ending = true;
+                end(connection.as_mut());
+            }
+            Ok(()) = version.changed(), if evicted.is_none() => {
+                if !is_welcome(worker, peer) {
+                    tracing::info!(peer = %peer.address, "connection ended: its certificate is no longer accepted");
+                    evicted = Some(Instant::now() + EVICTED);
+                    ending = true;
+                    end(connection.as_mut());
+                }
+            }
+            () = sleep_until(evicted.unwrap_or_else(Instant::now)), if evicted.is_some() => return,
+        }
+    }
+}
+
+/// Whether this connection's certificate would still get in.
+fn is_welcome(worker: &Worker, peer: &Peer) -> bool {
+    let serving = worker.shared.serving.load();
+    match (&serving.tls, &peer.identity) {
+        (Some(tls), Some(identity)) => {
+            let seconds = u64::try_from(clock::now().unix_timestamp()).unwrap_or_default();
+            tls.still_accepts(identity, UnixTime::since_unix_epoch(Duration::from_secs(seconds))).is_ok()
+        }
+        _ => true,
+    }
+}
+
+/// The first bytes: the whole preface of HTTP/2, or enough to see that it is not.
+async fn first_bytes(stream: &mut (impl AsyncRead + Unpin), h2: Option<bool>) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(PREFACE.len());
+    while start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
+        let mut rest = (&mut *stream).take((PREFACE.len() - start.len()) as u64);
+        if rest.read_buf(&mut start).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    // What ALPN agreed on binds both sides.
+    match h2 {
+        Some(agreed) if agreed != (start == PREFACE) => Err(io::ErrorKind::InvalidData.into()),
+        _ => Ok(start),
+    }
+}
+
+/// A stream whose first bytes were read before.
+struct Replayed<S> {
+    start: Vec<u8>,
+    at: usize,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.at < this.start.len() {
+            let part = &this.start[this.at..this.start.len().min(this.at + buf.remaining())];
+            buf.put_slice(part);
+            this.at += part.len();
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,289 @@
+//! The gateway process: takes what PID 1 hands over, swaps material, reports health, drains.
+
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use nix::sys::signal::{SigSet, Signal};
+use tokio::{
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{mpsc, oneshot, watch},
+    task::AbortHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    audit::{Recorder, Settings},
+    descriptors::Descriptors,
+    health::Parts,
+    link::{self, FromGateway, Hello, Material, Phase, ToGateway},
+    listener::{Workers, accept},
+    probe,
+    serving::{Counters, Serving, Shared},
+    upstream::Pool,
+};
+use crate::clock;
+
+/// How long the audit log may take to be flushed when PID 1 is gone.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Why the gateway ended.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("gateway: {0}")]
+    Start(#[source] io::Error),
+    #[error("gateway: {what}: {source}")]
+    Io { what: &'static str, source: io::Error },
+    #[error("gateway: PID 1 closed the link before it said {0}")]
+    Silent(&'static str),
+    #[error("gateway: PID 1 is gone")]
+    Orphaned,
+    #[error("gateway: expected {expected} on the link")]
+    Protocol { expected: &'static str },
+}
+
+/// Runs the hidden sub-command `gateway` to its end: exit code 0 after a drain, 1 for everything else.
+///
+/// To be called before any thread exists and before any descriptor is opened.
+pub fn run() -> ExitCode {
+    let ended = start().and_then(|(runtime, descriptors, signals)| runtime.block_on(serve(descriptors, signals)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<(tokio::runtime::Runtime, Descriptors, StopSignal), Error> {
+    let descriptors = Descriptors::take().map_err(Error::Start)?;
+    // Blocked before any thread starts, so that all of them inherit it and only the waiting one gets them.
+    let signals = stop_signals().map_err(Error::Start)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    Ok((runtime, descriptors, signals))
+}
+
+async fn serve(descriptors: Descriptors, signals: StopSignal) -> Result<(), Error> {
+    let io = |what| move |source| Error::Io { what, source };
+    descriptors.link.set_nonblocking(true).map_err(io("the link to PID 1"))?;
+    let (mut from, mut to) = UnixStream::from_std(descriptors.link).map_err(io("the link to PID 1"))?.into_split();
+    let hello = hello(&mut from).await?;
+    let mut phase = Phase::Starting { doing: "starting".to_owned() };
+    let Some(serving) = first_material(&mut from, &mut to, &hello, &mut phase).await? else { return Ok(()) };
+    let settings = Settings {
+        sync: hello.audit_sync,
+        fail: hello.audit_fail,
+        stdout: hello.audit_stdout,
+        last: hello.audit_last.clone(),
+    };
+    let recorder = Recorder::start(descriptors.audit, settings).map_err(io("the audit writer"))?;
+    let (control, shared) = Control::new(hello, serving, recorder, phase, to);
+    let workers = Workers::start(&shared).map_err(io("the workers"))?;
+    let mut acceptors = vec![tokio::spawn(accept(descriptors.listen, false, shared.clone(), workers.sockets()))];
+    if let Some(plaintext) = descriptors.plaintext.filter(|_| shared.hello.plaintext) {
+        acceptors.push(tokio::spawn(accept(plaintext, true, shared.clone(), workers.sockets())));
+    }
+    let acceptors = acceptors.iter().map(|task| task.abort_handle()).collect();
+    let probes = tokio::spawn(probes(shared.clone(), control.health.clone()));
+    let ended = control.run(from, signals, acceptors, workers).await;
+    probes.abort();
+    if ended.is_err() {
+        // Without PID 1 there is no one to wait for, but what was answered is put on record.
+        let _ = timeout(FLUSH, shared.recorder.close()).await;
+    }
+    ended
+}
+
+async fn hello(from: &mut OwnedReadHalf) -> Result<Hello, Error> {
+    match link::receive(from).await.map_err(|source| Error::Io { what: "reading Hello", source })? {
+        Some(ToGateway::Hello(hello)) => Ok(hello),
+        Some(_) => Err(Error::Protocol { expected: "Hello" }),
+        None => Err(Error::Silent("Hello")),
+    }
+}
+
+/// The first material that can be used; `None` when PID 1 wants a stop before there was one.
+async fn first_material(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    hello: &Hello,
+    phase: &mut Phase,
+) -> Result<Option<Serving>, Error> {
+    loop {
+        match link::receive(from).await.map_err(|source| Error::Io { what: "reading Material", source })? {
+            Some(ToGateway::Material(material)) => match build(&material, hello, to).await? {
+                Some(serving) => return Ok(Some(serving)),
+                None => continue,
+            },
+            Some(ToGateway::Phase(new)) => *phase = new,
+            Some(ToGateway::Drain) => return Ok(None),
+            Some(ToGateway::Hello(_)) => return Err(Error::Protocol { expected: "Material" }),
+            None => return Err(Error::Silent("Material")),
+        }
+    }
+}
+
+/// Builds a version and refuses it in words when it can't be used. Accepting is said after the switch.
+async fn build(material: &Material, hello: &Hello, to: &mut OwnedWriteHalf) -> Result<Option<Serving>, Error> {
+    match Serving::new(material, hello.engine) {
+        Ok(serving) => Ok(Some(serving)),
+        Err(reason) => {
+            tracing::error!(version = material.version, reason, "material refused");
+            tell(to, &FromGateway::Refused { version: material.version, reason }).await.map(|()| None)
+        }
+    }
+}
+
+async fn tell(to: &mut OwnedWriteHalf, message: &FromGateway) -> Result<(), Error> {
+    link::send(to, message).await.map_err(|_| Error::Orphaned)
+}
+
+/// The control loop's own ends of what the workers share.
+struct Control {
+    shared: Arc<Shared>,
+    to: OwnedWriteHalf,
+    version: watch::Sender<u64>,
+    health: Arc<watch::Sender<Parts>>,
+    draining: watch::Sender<bool>,
+}
+
+impl Control {
+    fn new(
+        hello: Hello,
+        serving: Serving,
+        recorder: Recorder,
+        phase: Phase,
+        to: OwnedWriteHalf,
+    ) -> (Self, Arc<Shared>) {
+        let (version_sender, version) = watch::channel(serving.version);
+        let (health_sender, health) = watch::channel(Parts { phase, ..Parts::unknown(hello.audit_fail) });
+        let (draining_sender, draining) = watch::channel(false);
+        let (serving, counters) = (ArcSwap::from_pointee(serving), Counters::default());
+        let shared = Arc::new(Shared { serving, version, health, draining, recorder, hello, counters });
+        let health = Arc::new(health_sender);
+        (Self { shared: shared.clone(), to, version: version_sender, health, draining: draining_sender }, shared)
+    }
+
+    /// Serves PID 1 until it wants a stop or is gone.
+    async fn run(
+        mut self,
+        from: OwnedReadHalf,
+        signals: StopSignal,
+        acceptors: Vec<AbortHandle>,
+        workers: Workers,
+    ) -> Result<(), Error> {
+        let version = self.shared.serving.load().version;
+        tell(&mut self.to, &FromGateway::Switched { version }).await?;
+        let mut messages = messages(from);
+        let mut asked = signals;
+        let mut health = self.health.subscribe();
+        let mut audit = self.shared.recorder.failing();
+        let period = Duration::from_millis(self.shared.hello.health_interval_ms.max(1));
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Some(ToGateway::Material(material)) => self.switch(&material).await?,
+                    Some(ToGateway::Phase(phase)) => {
+                        self.health.send_if_modified(|parts| std::mem::replace(&mut parts.phase, phase) != parts.phase);
+                    }
+                    Some(ToGateway::Drain) => break,
+                    Some(ToGateway::Hello(_)) => return Err(Error::Protocol { expected: "Material, Phase or Drain" }),
+                    None => return Err(Error::Orphaned),
+                },
+                _ = &mut asked => break,
+                Ok(()) = audit.changed() => {
+                    let failing = audit.borrow_and_update().clone();
+                    self.health.send_modify(|parts| parts.audit = failing);
+                }
+                Ok(()) = health.changed() => self.report(&mut health).await?,
+                _ = ticks.tick() => self.report(&mut health).await?,
+            }
+        }
+        self.drain(acceptors, workers).await
+    }
+
+    async fn report(&mut self, health: &mut watch::Receiver<Parts>) -> Result<(), Error> {
+        let report = health.borrow_and_update().report(&self.shared);
+        tell(&mut self.to, &FromGateway::Health(report)).await
+    }
+
+    /// Everything new is built first; then one store switches all workers.
+    async fn switch(&mut self, material: &Material) -> Result<(), Error> {
+        let Some(serving) = build(material, &self.shared.hello, &mut self.to).await? else { return Ok(()) };
+        self.shared.serving.store(Arc::new(serving));
+        self.version.send_replace(material.version);
+        tracing::info!(version = material.version, "material switched");
+        tell(&mut self.to, &FromGateway::Switched { version: material.version }).await
+    }
+
+    /// Health fails first, then no new connections, GOAWAY, calls in flight finish, the audit log is flushed.
+    async fn drain(mut self, acceptors: Vec<AbortHandle>, workers: Workers) -> Result<(), Error> {
+        self.health.send_modify(|parts| parts.phase = Phase::Stopping);
+        let report = self.health.borrow().report(&self.shared);
+        // PID 1 may be gone already; the drain goes on without it.
+        let _ = tell(&mut self.to, &FromGateway::Health(report)).await;
+        acceptors.iter().for_each(AbortHandle::abort);
+        self.draining.send_replace(true);
+        workers.end().await;
+        self.shared.recorder.close().await;
+        Ok(())
+    }
+}
+
+/// Frames of PID 1, read in a task of their own: reading one can't be interrupted halfway.
+fn messages(mut from: OwnedReadHalf) -> mpsc::Receiver<ToGateway> {
+    let (sender, messages) = mpsc::channel(8);
+    tokio::spawn(async move {
+        loop {
+            match link::receive(&mut from).await {
+                Ok(Some(message)) => {
+                    if sender.send(message).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => return tracing::error!(%error, "the link to PID 1 broke"),
+            }
+        }
+    });
+    messages
+}
+
+/// Resolves at SIGTERM or SIGINT; SIGHUP means nothing here.
+type StopSignal = oneshot::Receiver<()>;
+
+fn stop_signals() -> io::Result<StopSignal> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+    signals.thread_block()?;
+    let (stop, stopped) = oneshot::channel();
+    let wait = move || {
+        while matches!(signals.wait(), Ok(Signal::SIGHUP)) {}
+        let _ = stop.send(());
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(|_| stopped)
+}
+
+/// Probes the upstream at each interval, on connections of its own.
+async fn probes(shared: Arc<Shared>, health: Arc<watch::Sender<Parts>>) {
+    let pool = Arc::new(Pool::default());
+    let mut ticks = interval(Duration::from_millis(shared.hello.health_interval_ms.max(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let serving = shared.serving.load_full();
+        let began = clock::now();
+        let result = probe::probe(&pool, &serving).await;
+        health.send_modify(|parts| {
+            if result.is_ok() {
+                parts.probed_ms = i64::try_from(began.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+            }
+            parts.probe = result;
+        });
+    }
+}

@@ -1,0 +1,51 @@
+//! The descriptors PID 1 left open for this process, taken over once.
+
+use std::{
+    fs::{self, File},
+    io,
+    net::TcpListener,
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::unix::net::UnixStream,
+};
+
+use super::link::{AUDIT_FD, LINK_FD, LISTEN_FD, PLAINTEXT_FD};
+
+/// What PID 1 handed over.
+pub(super) struct Descriptors {
+    /// The socket pair to PID 1.
+    pub link: UnixStream,
+    /// The listening socket of port 7233.
+    pub listen: TcpListener,
+    /// The audit file.
+    pub audit: File,
+    /// The plaintext listener, if there is one.
+    pub plaintext: Option<TcpListener>,
+}
+
+impl Descriptors {
+    /// Takes all of them. To be called once, first thing in the process.
+    pub(super) fn take() -> io::Result<Self> {
+        let plaintext = is_open(PLAINTEXT_FD).then(|| own(PLAINTEXT_FD)).transpose()?;
+        Ok(Self {
+            link: own(LINK_FD)?.into(),
+            listen: own(LISTEN_FD)?.into(),
+            audit: own(AUDIT_FD)?.into(),
+            plaintext: plaintext.map(Into::into),
+        })
+    }
+}
+
+fn is_open(number: RawFd) -> bool {
+    fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok()
+}
+
+fn own(number: RawFd) -> io::Result<OwnedFd> {
+    if !is_open(number) {
+        let what =
+            format!("descriptor {number} is not open: the gateway is started by `temporal-warden run`, not by hand");
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    // SAFETY: the number is open (checked above) and nobody else owns it: PID 1 placed it there for this purpose,
+    // `take` runs once at the start of the process, before any thread exists or any other descriptor was opened.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}

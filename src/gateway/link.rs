@@ -1,0 +1,237 @@
+//! The inherited socket pair between PID 1 and the gateway: what is said on it, and how it is framed.
+//!
+//! PID 1 sends [`ToGateway::Hello`] once, then [`ToGateway::Material`] whole at each change; the gateway answers each
+//! version with [`FromGateway::Switched`] or [`FromGateway::Refused`] and reports its health at each change and at
+//! least every [`Hello::health_interval_ms`]. A frame is a 4-byte big-endian length and that many bytes of JSON.
+
+use std::{collections::BTreeSet, io};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::{
+    config::{AuditFail, AuditSync, AuthMode, EngineKind},
+    secret::Secret,
+};
+
+/// Descriptor of this socket pair in the gateway process.
+pub const LINK_FD: i32 = 3;
+/// Descriptor of the listening socket of port 7233.
+pub const LISTEN_FD: i32 = 4;
+/// Descriptor of the audit file, opened `O_APPEND`.
+pub const AUDIT_FD: i32 = 5;
+/// Descriptor of the plaintext listener; present if [`Hello::plaintext`].
+pub const PLAINTEXT_FD: i32 = 6;
+
+/// Largest frame either side accepts; material with a big trust bundle is some 20 KiB.
+const MAX_FRAME: usize = 8 << 20;
+
+/// PID 1 → gateway.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToGateway {
+    /// The first message: what does not change while the process lives.
+    Hello(Hello),
+    /// The second message, and again at each change.
+    Material(Box<Material>),
+    /// Where the start is: shown in `/health` until [`Phase::Ready`].
+    Phase(Phase),
+    /// Stop: take no new connection, let calls in flight finish, flush the audit log, end.
+    Drain,
+}
+
+/// What does not change while a gateway process lives.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Hello {
+    /// Engine behind the gateway, for `/health`.
+    pub engine: EngineKind,
+    /// Whether [`PLAINTEXT_FD`] is there.
+    pub plaintext: bool,
+    /// Worker threads; 0 = one per core.
+    pub threads: usize,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// Milliseconds a peer has for its TLS handshake.
+    pub handshake_timeout_ms: u64,
+    /// Milliseconds calls in flight may take to finish at a stop.
+    pub drain_timeout_ms: u64,
+    /// Milliseconds an unsent call waits for the upstream.
+    pub upstream_wait_ms: u64,
+    /// Milliseconds between health probes.
+    pub health_interval_ms: u64,
+    /// Copy of audit lines to standard output.
+    pub audit_stdout: bool,
+    /// When audit lines are synced.
+    pub audit_sync: AuditSync,
+    /// What happens when they can't be written.
+    pub audit_fail: AuditFail,
+    /// Last `seq` and chain hash of the gateway's records in the audit file (hex SHA-256), to continue them.
+    pub audit_last: Option<(u64, String)>,
+}
+
+/// Everything that rotates, whole, as one version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Material {
+    /// Grows by one with each message.
+    pub version: u64,
+    /// Server certificate and client trust of port 7233; `None` with `TEMPORAL_TLS_ENABLED=false`.
+    pub tls: Option<ServerTls>,
+    /// How callers are judged.
+    pub auth: Auth,
+    /// Where calls go.
+    pub upstream: Upstream,
+}
+
+/// TLS of port 7233.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServerTls {
+    /// PEM: leaf first, then intermediates.
+    pub chain_pem: String,
+    /// PEM, PKCS#8.
+    pub key_pem: Secret<String>,
+    /// PEM bundle of CAs whose client certificates are accepted.
+    pub trust_pem: String,
+}
+
+/// How callers are judged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Auth {
+    /// `TEMPORAL_AUTH_ENABLED`.
+    pub enabled: bool,
+    /// Enforce or only report.
+    pub mode: AuthMode,
+    /// Required `iss`.
+    pub issuer: String,
+    /// Required `aud`.
+    pub audience: String,
+    /// JWKS document (RFC 7517) with every key trusted now.
+    pub jwks: String,
+    /// What was revoked before its time.
+    #[serde(default)]
+    pub revocations: Revocations,
+}
+
+/// What was revoked before its time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocations {
+    /// Token ids.
+    #[serde(default)]
+    pub jti: BTreeSet<String>,
+    /// Subjects.
+    #[serde(default)]
+    pub subjects: BTreeSet<String>,
+    /// Certificate serials, lower-case hex without separators or leading zeros.
+    #[serde(default)]
+    pub serials: BTreeSet<String>,
+}
+
+/// Where calls go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Upstream {
+    /// `host:port`.
+    pub address: String,
+    /// mTLS towards it; `None` = h2c.
+    pub tls: Option<UpstreamTls>,
+    /// PKCS#8 PEM of the per-boot internal key with which the gateway signs its own short tokens (ES256, `kid` =
+    /// RFC 7638 thumbprint); `None` where the upstream checks none.
+    pub internal_key_pem: Option<Secret<String>>,
+}
+
+/// mTLS towards the upstream.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpstreamTls {
+    /// PEM roots.
+    pub trust_pem: String,
+    /// PEM client chain and key.
+    pub client: Option<(String, Secret<String>)>,
+    /// Name checked in the upstream's certificate.
+    pub server_name: String,
+}
+
+/// Where PID 1's start is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// Not ready: what is being done or waited for, in words for `/health`.
+    Starting {
+        /// "waiting for PostgreSQL at postgres:5432", "schema 3/14", …
+        doing: String,
+    },
+    /// The engine is up and its namespaces are registered: health is now the probe's.
+    Ready,
+    /// A stop was asked for.
+    Stopping,
+}
+
+/// Gateway → PID 1.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromGateway {
+    /// This version serves now.
+    Switched {
+        /// As in [`Material::version`].
+        version: u64,
+    },
+    /// This version could not be used; the one before still serves.
+    Refused {
+        /// As in [`Material::version`].
+        version: u64,
+        /// Why, in words.
+        reason: String,
+    },
+    /// At each change and with each probe.
+    Health(Health),
+}
+
+/// The gateway's view of the whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// A gateway process said this; false is PID 1's own word for "none runs".
+    pub reported: bool,
+    /// Whether `/health` says SERVING.
+    pub serving: bool,
+    /// Why not, in words; empty when serving.
+    pub reason: String,
+    /// Whether the last probe that reads the database succeeded.
+    pub upstream_ok: bool,
+    /// When the last probe that succeeded began, milliseconds of Unix time; a process started later is not vouched for.
+    pub probed_ms: i64,
+    /// The probe's own words.
+    pub upstream_detail: String,
+    /// Whether audit records are being written.
+    pub audit_ok: bool,
+    /// Open client connections.
+    pub connections: u64,
+    /// Calls decided since the start.
+    pub calls: u64,
+    /// Of these, denied.
+    pub denied: u64,
+}
+
+/// Writes one frame.
+pub async fn send<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), message: &T) -> io::Result<()> {
+    let body = zeroize::Zeroizing::new(serde_json::to_vec(message)?);
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    to.write_all(&length.to_be_bytes()).await?;
+    to.write_all(&body).await
+}
+
+/// Reads one frame; `None` when the peer closed between frames.
+pub async fn receive<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    match from.read_exact(&mut length).await {
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(e) => return Err(e),
+    }
+    let length = u32::from_be_bytes(length) as usize;
+    if length > MAX_FRAME {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("frame of {length} bytes, at most {MAX_FRAME}"),
+        ));
+    }
+    let mut body = zeroize::Zeroizing::new(vec![0; length]);
+    from.read_exact(&mut body).await?;
+    serde_json::from_slice(&body).map(Some).map_err(io::Error::from)
+}

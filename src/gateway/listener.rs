@@ -1,0 +1,132 @@
+//! Accepts connections and deals them to the workers in turn; one single-threaded runtime per worker.
+
+use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{
+    connection,
+    service::Worker,
+    serving::{Place, Shared},
+};
+
+/// Pause after an error of `accept` that is not the client's, such as no free descriptor.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// An accepted socket on its way to its worker.
+pub(super) struct Socket {
+    tcp: std::net::TcpStream,
+    address: SocketAddr,
+    plaintext: bool,
+    place: Place,
+}
+
+/// The worker threads.
+pub(super) struct Workers {
+    sockets: Vec<mpsc::UnboundedSender<Socket>>,
+    ended: Vec<oneshot::Receiver<()>>,
+}
+
+impl Workers {
+    /// Starts one worker per core, or as many as PID 1 said.
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
+        let count = match shared.hello.threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let mut workers = Self { sockets: Vec::new(), ended: Vec::new() };
+        for number in 0..count {
+            let (socket, sockets) = mpsc::unbounded_channel();
+            let (end, ended) = oneshot::channel();
+            let worker = Arc::new(Worker { shared: shared.clone(), pool: Arc::default() });
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                runtime.block_on(work(worker, sockets));
+                // Dropping the runtime drops what is left of calls, and so writes their records.
+                drop(runtime);
+                let _ = end.send(());
+            })?;
+            workers.sockets.push(socket);
+            workers.ended.push(ended);
+        }
+        Ok(workers)
+    }
+
+    /// Where accepted sockets go.
+    pub(super) fn sockets(&self) -> Vec<mpsc::UnboundedSender<Socket>> {
+        self.sockets.clone()
+    }
+
+    /// Waits until every worker has ended; they do when all acceptors are gone and connections are over.
+    pub(super) async fn end(self) {
+        drop(self.sockets);
+        for ended in self.ended {
+            let _ = ended.await;
+        }
+    }
+}
+
+/// One worker: serves what it is dealt; after the last socket it waits as long as the drain may take.
+async fn work(worker: Arc<Worker>, mut sockets: mpsc::UnboundedReceiver<Socket>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            socket = sockets.recv() => match socket {
+                Some(socket) => {
+                    connections.spawn(serve(worker.clone(), socket));
+                }
+                None => break,
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+    let limit = Duration::from_millis(worker.shared.hello.drain_timeout_ms);
+    let rest = async { while connections.join_next().await.is_some() {} };
+    if timeout(limit, rest).await.is_err() {
+        tracing::warn!(?limit, left = connections.len(), "drain: connections still open at the limit are closed");
+    }
+}
+
+async fn serve(worker: Arc<Worker>, socket: Socket) {
+    if let Ok(tcp) = TcpStream::from_std(socket.tcp) {
+        connection::run(worker, tcp, socket.address, socket.plaintext).await;
+    }
+    drop(socket.place);
+}
+
+/// Accepts until it is dropped.
+pub(super) async fn accept(
+    listener: std::net::TcpListener,
+    plaintext: bool,
+    shared: Arc<Shared>,
+    workers: Vec<mpsc::UnboundedSender<Socket>>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    for worker in workers.iter().cycle() {
+        let (tcp, address) = next(&listener).await;
+        // Over the limit the socket is closed at once: cheaper for both sides than a handshake.
+        let Some(place) = Place::take(&shared) else { continue };
+        if let Ok(tcp) = tcp.into_std() {
+            let _ = worker.send(Socket { tcp, address, plaintext, place });
+        }
+    }
+    Ok(())
+}
+
+async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accept failed; trying again in {PAUSE:?}");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The authorising gateway: the only door, port 7233. It runs as a process and user of its own.
+//!
+//! A socket is accepted by `listener` and dealt to a worker; `connection` does TLS and HTTP; `service` decides each
+//! request with `authenticate`, `authorize` and the table in [`methods`]; `proxy` streams it over the worker's own
+//! connections in `upstream`; `operation` leaves one record of it in `audit`.
+//! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes. `control` is the process.
+
+pub mod link;
+pub mod methods;
+pub mod parent;
+
+mod audit;
+mod authenticate;
+mod authorize;
+mod connection;
+mod control;
+mod descriptors;
+mod glimpse;
+mod health;
+mod health_service;
+mod identity;
+mod listener;
+mod namespace;
+mod operation;
+mod probe;
+mod proxy;
+mod reply;
+mod service;
+mod serving;
+mod signer;
+mod tls;
+mod upstream;
+mod wire;
+
+pub use audit::{last_link as last_audit_link, verify as audit_verify};
+pub use control::run;

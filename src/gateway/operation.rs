@@ -1,0 +1,193 @@
+//! One operation from its first header to its record: whatever happens to it, exactly one record is written.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use http::{HeaderMap, HeaderValue, header::USER_AGENT};
+use time::OffsetDateTime;
+
+use super::{
+    audit::{self, Principal, Record, Slot, Written},
+    glimpse::Glimpse,
+    identity::Peer,
+    methods::Method,
+    namespace::Namespace,
+    reply::status,
+};
+use crate::tokens::Verified;
+
+/// What is being done, by whom, and the place of its record.
+///
+/// Dropped before it was finished, the client is gone: it is recorded as cancelled.
+pub(super) struct Operation {
+    slot: Option<Slot>,
+    peer: Peer,
+    token: Option<Arc<Verified>>,
+    service: String,
+    method: String,
+    user_agent: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
+    reason: Option<String>,
+    glimpse: Option<Glimpse>,
+    denied: bool,
+    began: OffsetDateTime,
+    since: Instant,
+    /// Counted by the pump of the request.
+    pub request_bytes: Arc<AtomicU64>,
+    /// Counted by the relay of the answer.
+    pub response_bytes: u64,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// With this gRPC status.
+    Grpc(u32),
+    /// With this HTTP status.
+    Http(u16),
+    /// Before there was a status: a handshake.
+    None,
+}
+
+impl Operation {
+    /// Begins: `service` and `method` as they stand in the record.
+    pub(super) fn new(
+        slot: Slot,
+        peer: Peer,
+        (service, method): (&str, &str),
+        headers: &HeaderMap,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            slot: Some(slot),
+            peer,
+            token: None,
+            service: service.to_owned(),
+            method: method.to_owned(),
+            user_agent: headers.get(USER_AGENT).cloned(),
+            traceparent: headers.get("traceparent").cloned(),
+            reason: None,
+            glimpse: None,
+            denied: false,
+            began: now,
+            since: Instant::now(),
+            request_bytes: Arc::default(),
+            response_bytes: 0,
+        }
+    }
+
+    /// Names the caller.
+    pub(super) fn called_by(&mut self, token: Option<Arc<Verified>>) {
+        self.token = token;
+    }
+
+    /// Lets the record name what a call of `row` is about.
+    pub(super) fn reads(&mut self, row: Option<&'static Method>, headers: &HeaderMap) {
+        self.glimpse = row.and_then(|row| Glimpse::of(row, headers));
+    }
+
+    /// For the pump of the request.
+    pub(super) fn glimpse(&self) -> Option<Glimpse> {
+        self.glimpse.clone()
+    }
+
+    /// Notes why it was refused or broken off; the last reason stands.
+    pub(super) fn because(&mut self, reason: impl ToString) {
+        self.reason = Some(reason.to_string());
+    }
+
+    /// Notes that it was refused.
+    pub(super) fn denied(&mut self, reason: impl ToString) {
+        self.denied = true;
+        self.because(reason);
+    }
+
+    /// Hands the record over; `None` when that was done before.
+    pub(super) fn finish(&mut self, end: End) -> Option<Written> {
+        self.slot.take().map(|slot| slot.record(&self.record(end)))
+    }
+
+    fn record(&self, end: End) -> Record<'_> {
+        let (grpc_status, http_status) = match end {
+            End::Grpc(code) => (Some(code), None),
+            End::Http(code) => (None, Some(code)),
+            End::None => (None, None),
+        };
+        let read = self.glimpse.as_ref().and_then(Glimpse::told);
+        let namespace = read.and_then(|read| match &read.namespace {
+            Namespace::Found(name) => Some(shortened(name)),
+            _ => None,
+        });
+        Record {
+            time: audit::timestamp(self.began),
+            id: audit::id(self.began),
+            writer: "gateway",
+            service: &self.service,
+            method: &self.method,
+            namespace,
+            workflow_id: read.and_then(|read| read.workflow_id.as_deref()).map(shortened),
+            principal: self.principal(),
+            peer: self.peer.address.to_string(),
+            user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()),
+            decision: if self.denied { "deny" } else { "allow" },
+            reason: self.reason.as_deref(),
+            grpc_status,
+            http_status,
+            duration_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            request_bytes: self.request_bytes.load(Ordering::Relaxed),
+            response_bytes: self.response_bytes,
+            trace_id: self.traceparent.as_ref().and_then(trace_id),
+        }
+    }
+
+    fn principal(&self) -> Principal<'_> {
+        let (token, certificate) = (self.token.as_deref(), self.peer.identity.as_deref());
+        let subject = certificate.map(|certificate| certificate.subject.as_str());
+        Principal {
+            sub: token.map(|token| token.sub.as_str()).or(subject),
+            scope: token.map(|token| token.scopes.to_string()),
+            jti: token.map(|token| token.jti.as_str()),
+            kid: token.map(|token| token.kid.as_str()),
+            cert_subject: subject,
+            cert_serial: certificate.map(|certificate| certificate.serial.as_str()),
+            cert_sha256: certificate.map(|certificate| certificate.sha256.as_str()),
+        }
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if self.slot.is_some() {
+            self.reason.get_or_insert_with(|| "cancelled by the client".to_owned());
+            self.finish(End::Grpc(status::CANCELLED));
+        }
+    }
+}
+
+/// At most as much of a name as Temporal allows by default, so that a record's size has a bound.
+fn shortened(name: &str) -> &str {
+    name.char_indices().nth(1000).map_or(name, |(end, _)| &name[..end])
+}
+
+/// The trace id of a W3C `traceparent`: `00-` 32 hex digits `-`…
+fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
+    let id = traceparent.to_str().ok()?.split('-').nth(1)?;
+    (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trace_id_is_the_second_part_of_a_traceparent() {
+        let sent = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        assert_eq!(trace_id(&sent), Some("0af7651916cd43dd8448eb211c80319c"));
+        assert_eq!(trace_id(&HeaderValue::from_static("00-short-b7ad-01")), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! PID 1's end of the link: tells each gateway process what it needs, and keeps what it says.
+
+use std::{io, os::fd::OwnedFd, os::unix::net::UnixStream as StdUnixStream, time::Duration};
+
+use tokio::{
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use super::link::{FromGateway, Health, Hello, Material, Phase, ToGateway, receive, send};
+
+/// A gateway that does not read its link for this long is as good as dead; its supervisor finds that out.
+const SEND_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a gateway said of a version of the material.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It serves.
+    Switched(u64),
+    /// It was refused, and why.
+    Refused(u64, String),
+}
+
+/// The handle: what PID 1 wants the gateway to know, and what it heard.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    material: watch::Sender<Option<Material>>,
+    phase: watch::Sender<Phase>,
+    health: watch::Sender<Health>,
+    answer: watch::Sender<Option<Answer>>,
+    sockets: mpsc::UnboundedSender<StdUnixStream>,
+    drain: watch::Sender<bool>,
+}
+
+impl Parent {
+    /// The handle, and the loop that the caller spawns on PID 1's runtime.
+    ///
+    /// `hello` is made anew for each gateway process, for the audit chain goes on where the one before ended.
+    pub fn new(hello: impl Fn() -> Hello) -> (Self, impl Future<Output = ()>) {
+        let (sockets, incoming) = mpsc::unbounded_channel();
+        let parent = Self {
+            material: watch::Sender::new(None),
+            phase: watch::Sender::new(Phase::Starting { doing: "starting".into() }),
+            health: watch::Sender::new(Health::default()),
+            answer: watch::Sender::new(None),
+            sockets,
+            drain: watch::Sender::new(false),
+        };
+        let serve = serve(parent.clone(), hello, incoming);
+        (parent, serve)
+    }
+
+    /// The gateway's end of a new socket pair, for a process about to start; ours is served from now on.
+    pub fn new_end(&self) -> io::Result<OwnedFd> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        self.sockets.send(ours).map_err(|_| io::Error::other("the link's loop has ended"))?;
+        Ok(theirs.into())
+    }
+
+    /// Gives new material its version, sends it, and waits up to `limit` for the gateway's answer.
+    pub async fn publish(&self, mut material: Material, limit: Duration) -> Option<Answer> {
+        let version = self.material.borrow().as_ref().map_or(1, |m| m.version + 1);
+        material.version = version;
+        let mut answers = self.answer.subscribe();
+        self.material.send_replace(Some(material));
+        let ours = |a: &Option<Answer>| matches!(a, Some(Answer::Switched(v) | Answer::Refused(v, _)) if *v >= version);
+        let found = timeout(limit, answers.wait_for(ours)).await.ok()?.ok()?;
+        found.clone()
+    }
+
+    /// Puts material in place for the first gateway process, without waiting for one.
+    pub fn prepare(&self, mut material: Material) {
+        material.version = 1;
+        self.material.send_replace(Some(material));
+    }
+
+    /// Tells where the start is.
+    pub fn phase(&self, phase: Phase) {
+        self.phase.send_if_modified(|old| {
+            let changed = *old != phase;
+            *old = phase;
+            changed
+        });
+    }
+
+    /// Where the start is.
+    pub fn current_phase(&self) -> Phase {
+        self.phase.borrow().clone()
+    }
+
+    /// Asks the gateway to finish.
+    pub fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// What the gateway last said of itself, and a way to wait for more.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+}
+
+/// Serves one gateway process after the other.
+async fn serve(parent: Parent, hello: impl Fn() -> Hello, mut incoming: mpsc::UnboundedReceiver<StdUnixStream>) {
+    while let Some(socket) = incoming.recv().await {
+        if let Err(error) = converse(&parent, hello(), socket).await {
+            info!("the link to the gateway ended: {error}");
+        }
+        parent.health.send_replace(Health { reason: "the gateway is not running".into(), ..Health::default() });
+    }
+}
+
+/// One gateway process: everything it must know first, then changes, until it goes.
+async fn converse(parent: &Parent, hello: Hello, socket: StdUnixStream) -> io::Result<()> {
+    let (mut reading, mut writing) = UnixStream::from_std(socket)?.into_split();
+    let mut material = parent.material.subscribe();
+    let mut phase = parent.phase.subscribe();
+    let mut drain = parent.drain.subscribe();
+    tell(&mut writing, &ToGateway::Hello(hello)).await?;
+    tell_material(&mut writing, &mut material).await?;
+    tell_phase(&mut writing, &mut phase).await?;
+    let listen = async { listen(parent, &mut reading).await };
+    tokio::pin!(listen);
+    loop {
+        tokio::select! {
+            ended = &mut listen => return ended,
+            Ok(()) = material.changed() => tell_material(&mut writing, &mut material).await?,
+            Ok(()) = phase.changed() => tell_phase(&mut writing, &mut phase).await?,
+            Ok(()) = drain.changed() => tell(&mut writing, &ToGateway::Drain).await?,
+        }
+    }
+}
+
+/// Hears the gateway out; apart from telling, so that no frame is ever cut by the other arm of a `select!`.
+async fn listen(parent: &Parent, from: &mut OwnedReadHalf) -> io::Result<()> {
+    while let Some(said) = receive(from).await? {
+        hear(parent, said);
+    }
+    Ok(())
+}
+
+fn hear(parent: &Parent, said: FromGateway) {
+    match said {
+        FromGateway::Switched { version } => {
+            parent.answer.send_replace(Some(Answer::Switched(version)));
+        }
+        FromGateway::Refused { version, reason } => {
+            warn!("the gateway refused new material and keeps the old: {reason}");
+            parent.answer.send_replace(Some(Answer::Refused(version, reason)));
+        }
+        FromGateway::Health(health) => {
+            parent.health.send_if_modified(|old| {
+                let changed = *old != health;
+                *old = health;
+                changed
+            });
+        }
+    }
+}
+
+async fn tell_material(to: &mut OwnedWriteHalf, material: &mut watch::Receiver<Option<Material>>) -> io::Result<()> {
+    let now = material.borrow_and_update().clone();
+    match now {
+        Some(material) => tell(to, &ToGateway::Material(Box::new(material))).await,
+        None => Ok(()),
+    }
+}
+
+async fn tell_phase(to: &mut OwnedWriteHalf, phase: &mut watch::Receiver<Phase>) -> io::Result<()> {
+    let now = phase.borrow_and_update().clone();
+    tell(to, &ToGateway::Phase(now)).await
+}
+
+async fn tell(to: &mut OwnedWriteHalf, message: &ToGateway) -> io::Result<()> {
+    match timeout(SEND_LIMIT, send(to, message)).await {
+        Ok(done) => done,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("the gateway read nothing for {SEND_LIMIT:?}"))),
+    }
+}

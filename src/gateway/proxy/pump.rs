@@ -1,0 +1,108 @@
+//! The client's request on its way to the upstream: frame by frame, never a whole message.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::gateway::{glimpse::Glimpse, operation::Operation};
+
+/// Copies a request body; done when its end was passed on, or when the upstream wants no more of it.
+///
+/// At most one frame is held: the next is taken from the client when this one was accepted upstream.
+pub(super) struct Pump {
+    body: Incoming,
+    send: SendStream<Bytes>,
+    held: Bytes,
+    sent: Arc<AtomicU64>,
+    glimpse: Option<Glimpse>,
+    consumed: bool,
+}
+
+impl Pump {
+    pub(super) fn new(body: Incoming, send: SendStream<Bytes>, operation: &Operation) -> Self {
+        let (sent, glimpse) = (operation.request_bytes.clone(), operation.glimpse());
+        Self { body, send, held: Bytes::new(), sent, glimpse, consumed: false }
+    }
+
+    /// The body, if nothing was taken from it yet: then the call may be sent on another connection.
+    pub(super) fn untouched(self) -> Option<Incoming> {
+        (!self.consumed).then_some(self.body)
+    }
+
+    /// Sends what is held; an error means that the upstream takes no more.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        while !self.held.is_empty() {
+            self.send.reserve_capacity(self.held.len());
+            let mut room = self.send.capacity();
+            if room == 0 {
+                room = match ready!(self.send.poll_capacity(cx)) {
+                    Some(room) => room?,
+                    None => return Poll::Ready(Err(Reason::CANCEL.into())),
+                };
+            }
+            let part = self.held.split_to(room.min(self.held.len()));
+            let last = self.held.is_empty() && self.body.is_end_stream();
+            self.send.send_data(part, last)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// One more frame of the client's; `true` after the last.
+    fn take(&mut self, frame: Option<Result<http_body::Frame<Bytes>, hyper::Error>>) -> Result<bool, h2::Error> {
+        self.consumed = true;
+        match frame {
+            None => self.send.send_data(Bytes::new(), true).map(|()| true),
+            Some(Err(_)) => {
+                self.send.send_reset(Reason::CANCEL);
+                Ok(true)
+            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() && self.body.is_end_stream() => {
+                    self.send.send_data(data, true).map(|()| true)
+                }
+                // Empty frames that end nothing would use up the next hop's budget of them.
+                Ok(data) => {
+                    self.sent.fetch_add(data.len() as u64, Ordering::Relaxed);
+                    if let Some(glimpse) = &mut self.glimpse {
+                        glimpse.pass(&data);
+                    }
+                    self.held = data;
+                    Ok(false)
+                }
+                Err(frame) => match frame.into_trailers() {
+                    Ok(trailers) => self.send.send_trailers(trailers).map(|()| true),
+                    Err(_) => Ok(false),
+                },
+            },
+        }
+    }
+}
+
+impl Future for Pump {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let pump = self.get_mut();
+        loop {
+            let had = !pump.held.is_empty();
+            if ready!(pump.poll_held(cx)).is_err() || (had && pump.body.is_end_stream()) {
+                return Poll::Ready(());
+            }
+            let frame = ready!(Pin::new(&mut pump.body).poll_frame(cx));
+            if pump.take(frame).unwrap_or(true) {
+                return Poll::Ready(());
+            }
+        }
+    }
+}

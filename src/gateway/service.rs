@@ -1,0 +1,161 @@
+//! What happens to one request: classified, decided, recorded, and answered here or forwarded.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use http::{HeaderMap, Method as Verb, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+
+use super::{
+    authenticate::Presented,
+    authorize::{self, Refusal, Token, Verdict},
+    health, health_service,
+    identity::Peer,
+    methods::Method,
+    operation::{End, Operation},
+    proxy::{self, Route},
+    reply::{self, Body, status},
+    serving::{Serving, Shared},
+    upstream::Pool,
+};
+use crate::clock;
+
+/// Service name of the health checks.
+const HEALTH: &str = "grpc.health.v1.Health";
+/// Headers by which a server names a caller to the next; a client's own are never passed on.
+const IDENTITY: &str = "temporal-principal-";
+
+/// A worker's view.
+pub(super) struct Worker {
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// This worker's upstream connections.
+    pub pool: Arc<Pool>,
+}
+
+/// Serves one request.
+pub(super) async fn serve(
+    worker: Arc<Worker>,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let serving = worker.shared.serving.load_full();
+    Ok(if is_grpc(&request) {
+        call(&worker, &serving, peer, request).await
+    } else {
+        plain(&worker, &serving, peer, &request)
+    })
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    request.method() == Verb::POST
+        && request.version() == Version::HTTP_2
+        && matches!(rest, Some([] | [b'+' | b';', ..]))
+}
+
+/// `/health`, and what is neither that nor gRPC.
+fn plain(worker: &Worker, serving: &Serving, peer: Peer, request: &Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path();
+    let what = format!("{} {path}", request.method());
+    let slot = worker.shared.recorder.reserve_now();
+    let mut operation = Operation::new(slot, peer, ("http", &what), request.headers(), clock::now());
+    let readable = matches!(*request.method(), Verb::GET | Verb::HEAD);
+    let response = match path {
+        "/health" if readable => {
+            let report = worker.shared.health.borrow().report(&worker.shared);
+            let (good, document) = health::document(&report, serving, &worker.shared);
+            let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            reply::http(code, "application/json", document)
+        }
+        "/health" => reply::http(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET or HEAD\n"),
+        _ if request.method() == Verb::POST => {
+            reply::http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/plain", "gRPC over HTTP/2, or GET /health\n")
+        }
+        _ => reply::http(StatusCode::NOT_FOUND, "text/plain", "gRPC over HTTP/2, or GET /health\n"),
+    };
+    operation.finish(End::Http(response.status().as_u16()));
+    if request.method() == Verb::HEAD { reply::without_body(response) } else { response }
+}
+
+/// One gRPC call.
+async fn call(worker: &Worker, serving: &Serving, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let shared = &worker.shared;
+    shared.counters.calls.fetch_add(1, Ordering::Relaxed);
+    let (service, method) = path.trim_start_matches('/').rsplit_once('/').unwrap_or(("", &path));
+    let slot = match shared.recorder.reserve().await {
+        Ok(slot) => slot,
+        Err(_) if service == HEALTH => shared.recorder.reserve_now(),
+        Err(failing) => {
+            shared.counters.denied.fetch_add(1, Ordering::Relaxed);
+            return reply::grpc_status(status::UNAVAILABLE, &failing.to_string());
+        }
+    };
+    let now = clock::now();
+    let serial = peer.identity.as_ref().map(|identity| identity.serial.clone());
+    let mut operation = Operation::new(slot, peer, (service, method), request.headers(), now);
+    operation.reads(Method::of(&path), request.headers());
+    let presented = serving.authenticator.present(request.headers(), now);
+    let revoked = serial.is_some_and(|serial| serving.authenticator.is_revoked(&serial));
+    let verdict = if revoked {
+        Verdict::Deny(Refusal::Unauthorized("the client certificate was revoked".to_owned()))
+    } else {
+        authorize::judge(serving.policy, Method::of(&path), &path, &presented)
+    };
+    operation.called_by(match &presented {
+        Presented::Token(token) => Some(token.clone()),
+        Presented::Nothing | Presented::Refused(_) => None,
+    });
+    let token = match verdict {
+        Verdict::Deny(refusal) => return deny(shared, operation, &refusal).await,
+        Verdict::Allow { token, reported } => {
+            if let Some(refusal) = reported {
+                operation.because(format!("would be refused: {refusal}"));
+            }
+            token
+        }
+    };
+    if service == HEALTH && Method::of(&path).is_some() {
+        return health_service::answer(method, request, shared.health.clone(), operation).await;
+    }
+    prepare(request.headers_mut(), serving, token, &presented);
+    let wait = Duration::from_millis(shared.hello.upstream_wait_ms);
+    let route = Route { pool: &worker.pool, connector: &serving.connector, wait };
+    proxy::forward(route, request, operation).await
+}
+
+async fn deny(shared: &Shared, mut operation: Operation, refusal: &Refusal) -> Response<Body> {
+    shared.counters.denied.fetch_add(1, Ordering::Relaxed);
+    operation.denied(refusal);
+    proxy::finished(&mut operation, refusal.status()).await;
+    reply::grpc_status(refusal.status(), &refusal.to_string())
+}
+
+/// Takes out what a client must not say, and what the upstream would refuse.
+fn prepare(headers: &mut HeaderMap, serving: &Serving, token: Token, presented: &Presented) {
+    let claimed: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with(IDENTITY)).cloned().collect();
+    for name in claimed {
+        headers.remove(name);
+    }
+    match token {
+        Token::Keep => {}
+        Token::Remove => {
+            headers.remove(header::AUTHORIZATION);
+        }
+        Token::Override => {
+            let sub = match presented {
+                Presented::Token(token) => token.sub.as_str(),
+                Presented::Nothing | Presented::Refused(_) => "anonymous",
+            };
+            let signer = serving.signer.as_ref();
+            if let Some(own) = signer.and_then(|s| s.bearer(sub, "temporal-system:admin", clock::now())) {
+                headers.insert(header::AUTHORIZATION, own);
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! How one connection to the upstream is made, and how it is kept alive.
+
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use h2::{Ping, PingPong, client::SendRequest};
+use http::uri::{Authority, Scheme};
+use rustls::{ClientConfig, crypto::aws_lc_rs};
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsConnector;
+
+use crate::gateway::{link, tls};
+
+/// Streams the gateway opens on one connection at most; below the peer's limit nothing queues unseen.
+pub(super) const STREAMS: usize = 250;
+/// Bytes in flight to us on one stream.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// And on the connection: every stream may stall with a full window and the others still move.
+const CONNECTION_WINDOW: u32 = STREAMS as u32 * STREAM_WINDOW;
+/// TCP, TLS and the HTTP/2 preface together.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Temporal answers faster pings than one in 10 s with GOAWAY.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// Then the connection is dead.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Makes connections to one address with one set of certificates.
+pub(in crate::gateway) struct Connector {
+    address: String,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// `:authority` of requests.
+    pub authority: Authority,
+    /// `:scheme` of requests.
+    pub scheme: Scheme,
+}
+
+impl Connector {
+    /// Builds everything that can fail.
+    pub(in crate::gateway) fn new(upstream: &link::Upstream) -> Result<Self, String> {
+        let address = upstream.address.clone();
+        let authority = address.parse().map_err(|e| format!("upstream address {address:?} is not host:port: {e}"))?;
+        let tls = upstream.tls.as_ref().map(client_side).transpose()?;
+        let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        Ok(Self { address, tls, authority, scheme })
+    }
+
+    /// Opens a connection and starts its driver, which calls `ended` when the connection is over.
+    pub(super) async fn connect(&self, ended: impl FnOnce() + Send + 'static) -> io::Result<SendRequest<Bytes>> {
+        let limit = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT:?}"));
+        timeout(CONNECT, self.open(ended)).await.unwrap_or_else(|_| Err(limit()))
+    }
+
+    async fn open(&self, ended: impl FnOnce() + Send + 'static) -> io::Result<SendRequest<Bytes>> {
+        let tcp = TcpStream::connect(&self.address).await?;
+        tcp.set_nodelay(true)?;
+        let stream: Box<dyn Stream> = match &self.tls {
+            Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
+            None => Box::new(tcp),
+        };
+        let (send, mut connection) = builder().handshake(stream).await.map_err(io::Error::other)?;
+        let pings = connection.ping_pong();
+        tokio::spawn(async move {
+            drive(connection, pings).await;
+            ended();
+        });
+        Ok(send)
+    }
+}
+
+fn builder() -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(256 << 10)
+        .enable_push(false)
+        // The peer is trusted, and a client of ours that reads slowly or cancels often must not cost the others their
+        // connection: budgets for hostile peers are switched off on this hop.
+        .data_frame_budget(usize::MAX >> 1)
+        .max_local_error_reset_streams(None)
+        .max_concurrent_reset_streams(4096)
+        .reset_stream_duration(Duration::from_secs(5));
+    builder
+}
+
+fn client_side(upstream: &link::UpstreamTls) -> Result<(TlsConnector, ServerName<'static>), String> {
+    let roots = tls::roots(&upstream.trust_pem).map_err(|e| format!("upstream: {e}"))?;
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| format!("upstream: {e}"))?
+        .with_root_certificates(roots);
+    let mut config = match &upstream.client {
+        None => config.with_no_client_auth(),
+        Some((chain, key)) => {
+            let chain = tls::certificates("the upstream client chain", chain).map_err(|e| e.to_string())?;
+            let key = tls::private_key("the upstream client key", key.expose()).map_err(|e| e.to_string())?;
+            config.with_client_auth_cert(chain, key).map_err(|e| format!("the upstream client certificate: {e}"))?
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from(upstream.server_name.clone())
+        .map_err(|_| format!("upstream server name {:?} is neither a DNS name nor an address", upstream.server_name))?;
+    Ok((TlsConnector::from(Arc::new(config)), name))
+}
+
+async fn drive(connection: impl Future<Output = Result<(), h2::Error>>, pings: Option<PingPong>) {
+    let Some(pings) = pings else { return };
+    tokio::select! {
+        end = connection => if let Err(error) = end {
+            tracing::debug!(%error, "upstream connection ended");
+        },
+        () = silent(pings) => tracing::warn!("upstream connection: no answer to a ping within {PING_TIMEOUT:?}; closed"),
+    }
+}
+
+/// Returns when a ping is not answered in time.
+async fn silent(mut pings: PingPong) {
+    loop {
+        sleep(PING_INTERVAL).await;
+        let pong = pin!(pings.ping(Ping::opaque()));
+        match timeout(PING_TIMEOUT, pong).await {
+            Ok(Ok(_)) => {}
+            // The connection itself reports what happened to it.
+            Ok(Err(_)) => std::future::pending().await,
+            Err(_) => return,
+        }
+    }
+}

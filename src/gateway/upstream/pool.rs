@@ -1,0 +1,211 @@
+//! A worker's upstream connections: dialled on demand, grown by streams, replaced before Temporal's age limit.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use h2::client::SendRequest;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::connector::{Connector, STREAMS};
+use crate::backoff;
+
+/// Connections of one worker at most; with all full a call is refused instead of queued unseen.
+const CONNECTIONS: usize = 64;
+/// Temporal ends a connection after 5 min ± 10 %; its successor is dialled before.
+const AGE: Duration = Duration::from_secs(240);
+/// Pause after the first failed dial.
+const BACKOFF_BASE: Duration = Duration::from_millis(20);
+/// Longest pause.
+const BACKOFF_CAP: Duration = Duration::from_millis(500);
+
+/// Why a call could not be given a stream.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(in crate::gateway) enum Unreachable {
+    /// No connection in time.
+    #[error("the Temporal frontend cannot be reached: {0}")]
+    Down(String),
+    /// Every connection is full.
+    #[error("{} calls are open at this worker", CONNECTIONS * STREAMS)]
+    Full,
+}
+
+/// The connections.
+#[derive(Default)]
+pub(in crate::gateway) struct Pool {
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    connector: Option<Arc<Connector>>,
+    connections: Vec<Arc<Connection>>,
+    dialling: bool,
+    failures: u32,
+    last_error: String,
+}
+
+struct Connection {
+    send: SendRequest<Bytes>,
+    streams: AtomicUsize,
+    born: Instant,
+    ended: Arc<AtomicBool>,
+}
+
+/// One stream's place on a connection.
+pub(in crate::gateway) struct Lease {
+    /// Opens the stream.
+    pub send: SendRequest<Bytes>,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.connection.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+enum Pick {
+    Stream(Lease),
+    Wait,
+    Full,
+}
+
+impl Pool {
+    /// A place on a connection of `connector`, waiting until `deadline` for one.
+    pub(in crate::gateway) async fn acquire(
+        self: &Arc<Self>,
+        connector: &Arc<Connector>,
+        deadline: Instant,
+    ) -> Result<Lease, Unreachable> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            match self.pick(connector) {
+                Pick::Stream(lease) => return Ok(lease),
+                Pick::Full => return Err(Unreachable::Full),
+                Pick::Wait => {}
+            }
+            if timeout_at(deadline, changed).await.is_err() {
+                return Err(Unreachable::Down(self.lock().last_error.clone()));
+            }
+        }
+    }
+
+    fn pick(self: &Arc<Self>, connector: &Arc<Connector>) -> Pick {
+        let mut inner = self.lock();
+        inner.serve(connector);
+        let (found, young) = inner.find();
+        if (found.is_none() || !young) && !inner.dialling {
+            if found.is_none() && inner.connections.len() >= CONNECTIONS {
+                return Pick::Full;
+            }
+            inner.dialling = true;
+            tokio::spawn(self.clone().dial(connector.clone(), inner.failures));
+        }
+        found.map_or(Pick::Wait, Pick::Stream)
+    }
+
+    async fn dial(self: Arc<Self>, connector: Arc<Connector>, failures: u32) {
+        if failures > 0 {
+            sleep(backoff::delay(BACKOFF_BASE, BACKOFF_CAP, failures, 0.5)).await;
+        }
+        let ended = Arc::new(AtomicBool::new(false));
+        let flag = ended.clone();
+        let dialled = connector.connect(move || flag.store(true, Ordering::Relaxed)).await;
+        self.lock().dialled(&connector, dialled, ended);
+        self.changed.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// A new version of the material has a new connector: connections of the old one finish what they carry.
+    fn serve(&mut self, connector: &Arc<Connector>) {
+        if !self.connector.as_ref().is_some_and(|held| Arc::ptr_eq(held, connector)) {
+            self.connector = Some(connector.clone());
+            self.connections.clear();
+            self.failures = 0;
+        }
+        self.connections.retain(|connection| !connection.ended.load(Ordering::Relaxed));
+    }
+
+    /// The least loaded connection with room, and whether it is young.
+    fn find(&mut self) -> (Option<Lease>, bool) {
+        let now = Instant::now();
+        let mut going = Vec::new();
+        let mut order: Vec<_> = (0..self.connections.len()).collect();
+        order.sort_by_key(|&at| {
+            let connection = &self.connections[at];
+            (now - connection.born >= AGE, connection.streams.load(Ordering::Relaxed))
+        });
+        let mut found = None;
+        for at in order {
+            match self.connections[at].lease() {
+                Ok(Some(lease)) => {
+                    found = Some(lease);
+                    break;
+                }
+                Ok(None) => {}
+                Err(()) => going.push(self.connections[at].clone()),
+            }
+        }
+        self.connections.retain(|connection| !going.iter().any(|gone| Arc::ptr_eq(gone, connection)));
+        let young = found.as_ref().is_some_and(|lease| now - lease.connection.born < AGE);
+        (found, young)
+    }
+
+    fn dialled(
+        &mut self,
+        connector: &Arc<Connector>,
+        dialled: std::io::Result<SendRequest<Bytes>>,
+        ended: Arc<AtomicBool>,
+    ) {
+        self.dialling = false;
+        match dialled {
+            Ok(send) if self.connector.as_ref().is_some_and(|held| Arc::ptr_eq(held, connector)) => {
+                let born = Instant::now();
+                // Old ones finish what they carry; dropping our handle lets them close after that.
+                self.connections.retain(|connection| born - connection.born < AGE);
+                self.connections.push(Arc::new(Connection { send, streams: AtomicUsize::new(0), born, ended }));
+                self.failures = 0;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.last_error = error.to_string();
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// A place, `None` when full, an error when the connection takes no more (GOAWAY, closed).
+    fn lease(self: &Arc<Self>) -> Result<Option<Lease>, ()> {
+        let room = STREAMS.min(self.send.current_max_send_streams());
+        if self.streams.load(Ordering::Relaxed) >= room {
+            return Ok(None);
+        }
+        match self.send.clone().ready().now_or_never() {
+            Some(Ok(send)) => {
+                self.streams.fetch_add(1, Ordering::Relaxed);
+                Ok(Some(Lease { send, connection: self.clone() }))
+            }
+            Some(Err(_)) => Err(()),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Doing what is due, in order: lock, read, judge, plan, make, publish, bundles.
+
+use std::collections::BTreeSet;
+
+use time::OffsetDateTime;
+
+use super::{
+    BundleState, Error, Event, Live, Problem, Request,
+    artefact::FLAT,
+    bundles,
+    inputs::{self, OwnCaFiles},
+    judge::{Judged, Scene, judge},
+    make::{Maker, authority},
+    plan::{Item, Plan, plan},
+};
+use crate::{
+    config::Config,
+    pki::Authority,
+    store::{Generations, Mounts, Set, Snapshot},
+};
+
+/// Brings the material to what the request and the time ask, and answers with the live set.
+///
+/// When nothing is due nothing is written. When something can't be used nothing is written either, and every
+/// reason comes back at once.
+pub fn apply(
+    config: &Config,
+    now: OffsetDateTime,
+    request: Request,
+    say: &mut dyn FnMut(Event),
+) -> Result<Live, Error> {
+    apply_with(config, now, request, &Mounts::read()?, say)
+}
+
+/// [`apply`], told what is a mount.
+pub fn apply_with(
+    config: &Config,
+    now: OffsetDateTime,
+    request: Request,
+    mounts: &Mounts,
+    say: &mut dyn FnMut(Event),
+) -> Result<Live, Error> {
+    let own_ca = inputs::own_ca(config)?;
+    let folder = Generations::open(&config.certs.dir)?;
+    let _lock = folder.lock(config.certs.lock_timeout)?;
+    let snapshot = folder.snapshot(&FLAT)?;
+    let foreign = inputs::problems(&config.certs.dir, &snapshot);
+    refuse(foreign)?;
+    let set = inputs::to_set(&snapshot);
+    let run = Run { config, now, own_ca: own_ca.as_ref(), folder: &folder };
+    let judged = judge(&set, &run.scene());
+    let plan = plan(&judged, request, now).map_err(Error::Refused)?;
+    plan.warnings.iter().for_each(|warning| say(Event::Warning(warning.clone())));
+
+    let adopted = run.adopt(&snapshot, &set, &judged, say)?;
+    let (set, published) = run.carry_out(set, &judged, &plan, say)?;
+    if adopted.is_none() && published.is_none() {
+        folder.repair(&snapshot, &set)?.into_iter().for_each(|done| say(Event::Repaired(done)));
+    }
+    let bundles = bundles::publish(config, &set, mounts, now);
+    for bundle in bundles.iter().filter(|b| matches!(b.state, BundleState::Published(_) | BundleState::Failed(_))) {
+        say(Event::Bundle(bundle.clone()));
+    }
+    let generation = published.or(adopted).or(snapshot.generation).unwrap_or(0);
+    let judged = judge(&set, &run.scene());
+    Live::new(config, generation, published.or(adopted).is_some(), &set, &judged, bundles, now)
+}
+
+/// The generation that is live; cheap enough to be asked every second.
+pub fn current_generation(config: &Config) -> Result<Option<u64>, Error> {
+    Ok(Generations::open_existing(&config.certs.dir)?.current()?)
+}
+
+/// The CA that signs, for commands that issue single certificates.
+pub fn open_authority(config: &Config) -> Result<Authority, Error> {
+    let own_ca = inputs::own_ca(config)?;
+    let snapshot = Generations::open_existing(&config.certs.dir)?.snapshot_unlocked(&FLAT)?;
+    refuse(inputs::problems(&config.certs.dir, &snapshot))?;
+    authority(&inputs::to_set(&snapshot), own_ca.as_ref())
+}
+
+fn refuse(problems: Vec<Problem>) -> Result<(), Error> {
+    if problems.is_empty() { Ok(()) } else { Err(Error::Refused(problems)) }
+}
+
+struct Run<'a> {
+    config: &'a Config,
+    now: OffsetDateTime,
+    own_ca: Option<&'a OwnCaFiles>,
+    folder: &'a Generations,
+}
+
+impl Run<'_> {
+    fn scene(&self) -> Scene<'_> {
+        Scene { config: self.config, own_ca: self.own_ca, now: self.now }
+    }
+
+    /// Flat files become a generation of exactly their content first, so that a reader sees the same bytes at every
+    /// moment; what is due comes after.
+    fn adopt(
+        &self,
+        snapshot: &Snapshot,
+        set: &Set,
+        judged: &Judged,
+        say: &mut dyn FnMut(Event),
+    ) -> Result<Option<u64>, Error> {
+        if snapshot.flat.is_empty() {
+            return Ok(None);
+        }
+        let absent = absent(judged);
+        let generation = self.folder.publish(set, self.now, &|staged| self.check(staged, &absent))?;
+        say(Event::Adopted(snapshot.flat.iter().cloned().collect()));
+        Ok(Some(generation))
+    }
+
+    fn carry_out(
+        &self,
+        set: Set,
+        judged: &Judged,
+        plan: &Plan,
+        say: &mut dyn FnMut(Event),
+    ) -> Result<(Set, Option<u64>), Error> {
+        if plan.makes.is_empty() {
+            return Ok((set, None));
+        }
+        let certificates = plan.makes.iter().any(|make| make.item.is_certificate());
+        let tokens = plan.makes.iter().any(|make| make.item.is_token());
+        let mut maker = Maker { config: self.config, own_ca: self.own_ca, judged, now: self.now, set };
+        let mut made = BTreeSet::new();
+        for (wanted, first, is) in [
+            (certificates, Event::GeneratingCertificates, Item::is_certificate as fn(Item) -> bool),
+            (tokens, Event::GeneratingTokens, |item: Item| !item.is_certificate()),
+        ] {
+            if wanted {
+                say(first);
+            }
+            for make in plan.makes.iter().filter(|make| is(make.item)) {
+                let name = maker.make(make.item)?;
+                made.insert(name);
+                say(Event::Made { name: name.to_owned(), reason: make.reason.clone() });
+            }
+        }
+        let absent = absent(judged).into_iter().filter(|name| !made.contains(name)).collect();
+        let generation = self.folder.publish(&maker.set, self.now, &|staged| self.check(staged, &absent))?;
+        say(Event::Published { generation });
+        if certificates {
+            say(Event::CertificatesGenerated);
+        }
+        if tokens {
+            say(Event::TokensGenerated);
+        }
+        Ok((maker.set, Some(generation)))
+    }
+
+    /// The staged set as read back: whatever was usable or was made must be usable now.
+    fn check(&self, staged: &Set, absent: &BTreeSet<&'static str>) -> Result<(), String> {
+        let judged = judge(staged, &self.scene());
+        let bad = judged.each().find(|(name, judgement)| !judgement.is_there() && !absent.contains(name));
+        match bad {
+            None => Ok(()),
+            Some((name, judgement)) => {
+                Err(judgement.problem().map_or_else(|| format!("{name} is missing"), ToString::to_string))
+            }
+        }
+    }
+}
+
+/// What is missing or broken before anything is made.
+fn absent(judged: &Judged) -> BTreeSet<&'static str> {
+    judged.each().filter(|(_, judgement)| !judgement.is_there()).map(|(name, _)| name).collect()
+}

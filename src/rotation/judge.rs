@@ -1,0 +1,202 @@
+//! Judging what exists: every artefact becomes missing, good, stale (ours to replace) or broken. No disk, no making.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    Problem,
+    artefact::{LeafId, PASSWORD, REVOCATIONS, STATE, TokenId},
+    authority::{self, Issuing},
+    inputs::OwnCaFiles,
+    leafs, signing,
+};
+use crate::{config::Config, gateway::link::Revocations, store::Set};
+
+/// From when to when something is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) from: OffsetDateTime,
+    pub(super) until: OffsetDateTime,
+}
+
+impl Window {
+    /// Renewal is due at two thirds of the life.
+    pub(super) fn due(&self) -> OffsetDateTime {
+        self.from + (self.until - self.from) * 2 / 3
+    }
+
+    /// `at`, moved into the window: lets names and signatures be judged apart from time.
+    pub(super) fn clamp(&self, at: OffsetDateTime) -> OffsetDateTime {
+        at.max(self.from).min(self.until)
+    }
+}
+
+/// What an artefact is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// Not there.
+    Missing,
+    /// In order; a validity where it has one.
+    Good(Option<Window>),
+    /// In order but to be replaced: due, expired, or no longer what the configuration asks.
+    Stale { window: Window, reason: String },
+    /// There and unusable.
+    Broken(Problem),
+}
+
+impl Judgement {
+    pub(super) fn window(&self) -> Option<Window> {
+        match self {
+            Self::Good(window) => *window,
+            Self::Stale { window, .. } => Some(*window),
+            Self::Missing | Self::Broken(_) => None,
+        }
+    }
+
+    pub(super) fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Broken(problem) => Some(problem),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self, Self::Good(_) | Self::Stale { .. })
+    }
+}
+
+/// Everything, judged.
+#[derive(Debug, Clone)]
+pub(super) struct Judged {
+    pub(super) authority: Judgement,
+    pub(super) issuing: Issuing,
+    /// The trust bundle that should be in `ca.crt`, when the user's own CA says another than is there.
+    pub(super) new_trust: Option<String>,
+    pub(super) leafs: BTreeMap<LeafId, Judgement>,
+    pub(super) signing_key: Judgement,
+    pub(super) public_key: Judgement,
+    pub(super) jwks: Judgement,
+    pub(super) tokens: BTreeMap<TokenId, Judgement>,
+    pub(super) password: Judgement,
+    pub(super) revocations: Judgement,
+    pub(super) state: Judgement,
+}
+
+impl Judged {
+    /// Every artefact by the file it is named for.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, &Judgement)> {
+        use super::artefact::{CA_CERT, JWKS, PUBLIC_KEY, SIGNING_KEY};
+        let leafs = self.leafs.iter().map(|(id, judgement)| (id.cert(), judgement));
+        let tokens = self.tokens.iter().map(|(id, judgement)| (id.path(), judgement));
+        let keys = [(SIGNING_KEY, &self.signing_key), (PUBLIC_KEY, &self.public_key), (JWKS, &self.jwks)];
+        let rest = [(PASSWORD, &self.password), (REVOCATIONS, &self.revocations), (STATE, &self.state)];
+        [(CA_CERT, &self.authority)].into_iter().chain(leafs).chain(keys).chain(tokens).chain(rest)
+    }
+}
+
+/// What judging needs besides the files.
+pub(super) struct Scene<'a> {
+    pub(super) config: &'a Config,
+    pub(super) own_ca: Option<&'a OwnCaFiles>,
+    pub(super) now: OffsetDateTime,
+}
+
+impl Scene<'_> {
+    /// Where a file of the set lies, for messages.
+    pub(super) fn at(&self, path: &str) -> PathBuf {
+        self.config.certs.dir.join(path)
+    }
+
+    pub(super) fn problem(&self, path: &str, what: impl ToString, fix: impl Into<String>) -> Judgement {
+        Judgement::Broken(Problem { path: self.at(path), what: what.to_string(), fix: fix.into() })
+    }
+
+    /// What to do about a file that can be made again once it is gone.
+    pub(super) fn remove_fix(&self, path: &str) -> String {
+        let data = self.config.certs.dir.join("..data").join(path);
+        let file = if data.exists() { data } else { self.at(path) };
+        format!("restore it, or remove {} to have it made anew", file.display())
+    }
+}
+
+/// The text of a file of the set; bytes that are no text become one that no parser accepts.
+pub(super) fn text<'a>(set: &'a Set, path: &str) -> Option<std::borrow::Cow<'a, str>> {
+    set.get(path).map(|file| String::from_utf8_lossy(&file.bytes))
+}
+
+/// Judges a whole set.
+pub(super) fn judge(set: &Set, scene: &Scene<'_>) -> Judged {
+    let found = authority::judge(set, scene);
+    let keys = signing::judge(set, scene);
+    let leafs = LeafId::ALL
+        .into_iter()
+        .filter(|id| id.profile(scene.config).is_some())
+        .map(|id| (id, leafs::judge(id, set, scene, &found)))
+        .collect();
+    let tokens = TokenId::ALL.into_iter().map(|id| (id, keys.judge_token(id, set, scene))).collect();
+    Judged {
+        authority: found.judgement,
+        issuing: found.issuing,
+        new_trust: found.new_trust,
+        leafs,
+        signing_key: keys.private,
+        public_key: keys.public,
+        jwks: keys.jwks,
+        tokens,
+        password: password(set, scene),
+        revocations: json::<Revocations>(REVOCATIONS, set, scene),
+        state: json::<serde_json::Map<String, serde_json::Value>>(STATE, set, scene),
+    }
+}
+
+fn password(set: &Set, scene: &Scene<'_>) -> Judgement {
+    match text(set, PASSWORD) {
+        None => Judgement::Missing,
+        Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()) => Judgement::Good(None),
+        Some(_) => scene.problem(
+            PASSWORD,
+            "is empty or holds more than one word",
+            "restore the password the database knows, or set POSTGRES_PWD",
+        ),
+    }
+}
+
+fn json<T: serde::de::DeserializeOwned>(path: &str, set: &Set, scene: &Scene<'_>) -> Judgement {
+    let Some(file) = set.get(path) else { return Judgement::Missing };
+    match serde_json::from_slice::<T>(&file.bytes) {
+        Ok(_) => Judgement::Good(None),
+        Err(e) => scene.problem(path, format!("is not the JSON it should be: {e}"), scene.remove_fix(path)),
+    }
+}
+
+/// Times of something valid in `window`: expired, due at two thirds, or good. A start that lies ahead means that the
+/// clock went back; nothing is made anew for that.
+pub(super) fn by_time(window: Window, now: OffsetDateTime) -> Judgement {
+    if now >= window.until {
+        return Judgement::Stale { window, reason: format!("expired on {}", date(window.until)) };
+    }
+    if now >= window.due() {
+        return Judgement::Stale { window, reason: format!("due since {}", date(window.due())) };
+    }
+    Judgement::Good(Some(window))
+}
+
+/// A moment in words, to the second.
+pub(super) fn date(at: OffsetDateTime) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    at.format(format).unwrap_or_else(|_| at.unix_timestamp().to_string())
+}
+
+/// A duration of the configuration, as the time library has it.
+pub(super) fn span(duration: std::time::Duration) -> Duration {
+    Duration::try_from(duration).unwrap_or(Duration::days(36_500))
+}
+
+/// The path of a file within the folder, without the folder.
+pub(super) fn relative<'a>(dir: &Path, path: &'a Path) -> &'a Path {
+    path.strip_prefix(dir).unwrap_or(path)
+}

@@ -1,0 +1,90 @@
+//! Judging leaf certificates and their keys.
+
+use std::collections::BTreeSet;
+
+use super::{
+    artefact::LeafId,
+    authority::{Found, Issuing},
+    judge::{Judgement, Scene, Window, by_time, text},
+};
+use crate::{
+    config::SanName,
+    pki::{Certificate, Key, verify},
+    store::Set,
+};
+
+pub(super) fn judge(id: LeafId, set: &Set, scene: &Scene<'_>, authority: &Found) -> Judgement {
+    let (Some(cert), key) = (text(set, id.cert()), text(set, id.key())) else { return judge_key(id, set, scene) };
+    let fix = || "restore it, or make new leaf certificates with generate-certs.sh".to_owned();
+    let chain = match Certificate::all_from_pem(&cert) {
+        Ok(chain) => chain,
+        Err(e) => return scene.problem(id.cert(), e, fix()),
+    };
+    // Without its key a certificate is of no use, and a new pair costs nothing.
+    let Some(key) = key else { return Judgement::Missing };
+    let key = match Key::from_pem(&key) {
+        Ok(key) => key,
+        Err(e) => return scene.problem(id.key(), e, fix()),
+    };
+    if let Err(e) = chain[0].check_key(&key) {
+        return scene.problem(id.key(), e, fix());
+    }
+    let window = Window { from: chain[0].not_before, until: chain[0].not_after };
+    if !authority.trust.is_empty() {
+        // Names and signatures at a moment the leaf is valid; its own times are judged below.
+        let at = window.clamp(scene.now);
+        if let Err(e) = verify(&chain, &authority.trust, id.purpose(), at) {
+            return scene.problem(id.cert(), format!("is not ours: {e}"), fix());
+        }
+    }
+    if authority.issuing == Issuing::Possible {
+        if let Some(other) = other_name(id, &chain[0]) {
+            return scene.problem(id.cert(), other, fix());
+        }
+        if let Some(reason) = other_sans(id, &chain[0], scene) {
+            return Judgement::Stale { window, reason };
+        }
+    }
+    by_time_and_authority(window, scene, authority)
+}
+
+/// A key whose certificate is missing is kept for the next one, unless it is none.
+fn judge_key(id: LeafId, set: &Set, scene: &Scene<'_>) -> Judgement {
+    match text(set, id.key()).map(|key| Key::from_pem(&key)) {
+        Some(Err(e)) => scene.problem(id.key(), e, scene.remove_fix(id.key())),
+        _ => Judgement::Missing,
+    }
+}
+
+/// Two client pairs exchanged would still verify: they are told apart by name.
+fn other_name(id: LeafId, leaf: &Certificate) -> Option<String> {
+    let wanted = id.client_name()?;
+    let held = leaf.common_name.as_deref().unwrap_or("no name");
+    (held != wanted).then(|| format!("is the certificate of {held}, not of {wanted}"))
+}
+
+fn other_sans(id: LeafId, leaf: &Certificate, scene: &Scene<'_>) -> Option<String> {
+    let wanted: BTreeSet<SanName> = id.sans(scene.config).iter().cloned().collect();
+    let list = |names: Vec<&SanName>| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if wanted.is_empty() || wanted == leaf.sans {
+        return None;
+    }
+    let (more, less) = (list(wanted.difference(&leaf.sans).collect()), list(leaf.sans.difference(&wanted).collect()));
+    Some(match (more.is_empty(), less.is_empty()) {
+        (false, true) => format!("lacks the names {more}"),
+        (true, _) => format!("has names no longer wanted: {less}"),
+        (false, false) => format!("lacks the names {more} and has {less}"),
+    })
+}
+
+/// A leaf that already ends with its CA gains nothing from being issued again.
+fn by_time_and_authority(window: Window, scene: &Scene<'_>, authority: &Found) -> Judgement {
+    let judgement = by_time(window, scene.now);
+    let end = authority.judgement.window().map(|w| w.until);
+    match judgement {
+        Judgement::Stale { .. } if scene.now < window.until && end.is_some_and(|end| end <= window.until) => {
+            Judgement::Good(Some(window))
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,154 @@
+//! Making what the plan says, in memory: the set grows, nothing touches the disk.
+
+use std::fmt::Display;
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use zeroize::Zeroizing;
+
+use super::{
+    Error,
+    artefact::{CA_CERT, CA_KEY, JWKS, LeafId, PASSWORD, PUBLIC_KEY, REVOCATIONS, SIGNING_KEY, STATE, TokenId, mode},
+    inputs::OwnCaFiles,
+    judge::{Judged, span, text},
+    plan::{Item, KeyChoice},
+};
+use crate::{
+    config::Config,
+    gateway::link::Revocations,
+    pki::{Authority, Key},
+    store::{File, Set},
+    tokens::{Grant, SigningKey, jwks, mint},
+};
+
+/// Everything making needs, and the set it grows.
+pub(super) struct Maker<'a> {
+    pub(super) config: &'a Config,
+    pub(super) own_ca: Option<&'a OwnCaFiles>,
+    pub(super) judged: &'a Judged,
+    pub(super) now: OffsetDateTime,
+    pub(super) set: Set,
+}
+
+impl Maker<'_> {
+    /// Makes one item; answers with its name.
+    pub(super) fn make(&mut self, item: Item) -> Result<&'static str, Error> {
+        match item {
+            Item::Authority => self.make_authority(),
+            Item::Trust => {
+                let trust = self.judged.new_trust.clone().unwrap_or_default();
+                Ok(self.put(CA_CERT, trust))
+            }
+            Item::Leaf(id, choice) => self.make_leaf(id, choice),
+            Item::SigningKey => {
+                let key = SigningKey::generate().map_err(token_error(SIGNING_KEY))?;
+                Ok(self.put(SIGNING_KEY, key.to_pem().expose()))
+            }
+            Item::PublicKey => {
+                let public = self.signing_key()?.public_pem();
+                Ok(self.put(PUBLIC_KEY, public))
+            }
+            Item::Jwks => {
+                let document = jwks([self.signing_key()?.public()]);
+                Ok(self.put(JWKS, document))
+            }
+            Item::Token(id) => self.make_token(id),
+            Item::Password => self.make_password(),
+            Item::Revocations => self.put_json(REVOCATIONS, &Revocations::default()),
+            Item::State => self.make_state(),
+        }
+    }
+
+    fn put(&mut self, path: &'static str, text: impl AsRef<str>) -> &'static str {
+        let bytes = Zeroizing::new(text.as_ref().as_bytes().to_vec());
+        self.set.insert(path.to_owned(), File { bytes, mode: mode(path), gid: None });
+        path
+    }
+
+    fn put_json(&mut self, path: &'static str, value: &impl serde::Serialize) -> Result<&'static str, Error> {
+        let text = serde_json::to_string_pretty(value).map_err(failed(path))?;
+        Ok(self.put(path, format!("{text}\n")))
+    }
+
+    fn make_authority(&mut self) -> Result<&'static str, Error> {
+        let made = Authority::create(self.now, span(self.config.certs.ca_ttl)).map_err(pki_error(CA_CERT))?;
+        self.put(CA_KEY, made.key_pem().expose());
+        Ok(self.put(CA_CERT, made.trust_pem()))
+    }
+
+    fn make_leaf(&mut self, id: LeafId, choice: KeyChoice) -> Result<&'static str, Error> {
+        let Some(profile) = id.profile(self.config) else { return Ok(id.cert()) };
+        let authority = authority(&self.set, self.own_ca)?;
+        let kept = match choice {
+            KeyChoice::Keep => text(&self.set, id.key()).map(|pem| Key::from_pem(&pem)),
+            KeyChoice::New => None,
+        };
+        let key = kept.unwrap_or_else(Key::generate).map_err(pki_error(id.key()))?;
+        let leaf = authority.issue(&profile, &key, self.now, span(self.config.certs.cert_ttl));
+        let leaf = leaf.map_err(pki_error(id.cert()))?;
+        self.put(id.key(), key.to_pem().expose());
+        Ok(self.put(id.cert(), leaf.chain_pem))
+    }
+
+    fn signing_key(&self) -> Result<SigningKey, Error> {
+        let pem = text(&self.set, SIGNING_KEY).unwrap_or_default();
+        SigningKey::from_pem(&pem).map_err(token_error(SIGNING_KEY))
+    }
+
+    fn make_token(&mut self, id: TokenId) -> Result<&'static str, Error> {
+        let tokens = &self.config.tokens;
+        let grant = Grant {
+            issuer: tokens.issuer.clone(),
+            audience: tokens.audience.clone(),
+            sub: id.sub().to_owned(),
+            scopes: id.scope().into(),
+            namespaces: None,
+            cnf_x5t: None,
+            life: span(tokens.ttl),
+        };
+        let token = mint(&self.signing_key()?, &grant, self.now).map_err(token_error(id.path()))?;
+        Ok(self.put(id.path(), token))
+    }
+
+    /// 256 random bits in hex: fits every connection string and command line unquoted.
+    fn make_password(&mut self) -> Result<&'static str, Error> {
+        let mut bytes = Zeroizing::new([0u8; 32]);
+        aws_lc_rs::rand::fill(&mut bytes[..]).map_err(|_| failed(PASSWORD)("the random generator failed"))?;
+        let text = Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        Ok(self.put(PASSWORD, text.as_str()))
+    }
+
+    /// Keeps what other versions wrote there.
+    fn make_state(&mut self) -> Result<&'static str, Error> {
+        let old = self.set.get(STATE).and_then(|file| serde_json::from_slice(&file.bytes).ok());
+        let mut state: serde_json::Map<String, serde_json::Value> = old.unwrap_or_default();
+        let seen = self.now.replace_nanosecond(0).unwrap_or(self.now).format(&Rfc3339).map_err(failed(STATE))?;
+        state.entry("phase").or_insert_with(|| "steady".into());
+        state.insert("last_seen".to_owned(), seen.into());
+        self.put_json(STATE, &state)
+    }
+}
+
+/// The CA that signs: the user's, or the warden's in the set.
+pub(super) fn authority(set: &Set, own_ca: Option<&OwnCaFiles>) -> Result<Authority, Error> {
+    let loaded = match own_ca.map(|own| (own, own.key_pem.as_ref())) {
+        Some((own, Some(key))) => Authority::load(&own.cert_pem, key.expose()),
+        Some((_, None)) => Err(crate::pki::Error::NoPem("private key")),
+        None => Authority::load(
+            &text(set, CA_CERT).unwrap_or_default(),
+            &Zeroizing::new(text(set, CA_KEY).unwrap_or_default().into_owned()),
+        ),
+    };
+    loaded.map_err(pki_error(CA_KEY))
+}
+
+fn pki_error(path: &str) -> impl FnOnce(crate::pki::Error) -> Error {
+    move |source| Error::Pki { path: path.to_owned(), source }
+}
+
+fn token_error(path: &str) -> impl FnOnce(crate::tokens::Error) -> Error {
+    move |source| Error::Token { path: path.to_owned(), source }
+}
+
+fn failed<E: Display>(path: &str) -> impl FnOnce(E) -> Error {
+    move |reason| Error::Make { path: path.to_owned(), reason: reason.to_string() }
+}

@@ -1,0 +1,130 @@
+//! What is due (`plan`) and doing it (`apply`).
+//!
+//! One line for everything: snapshot → `judge` → `plan` (pure) → `make` → publish → bundles → [`Live`]. A first
+//! start, an automatic renewal and `generate-certs.sh` differ only in the plan.
+
+mod apply;
+mod artefact;
+mod authority;
+mod bundles;
+mod inputs;
+mod judge;
+mod leafs;
+mod live;
+mod make;
+mod plan;
+mod report;
+mod signing;
+
+pub use apply::{apply, apply_with, current_generation, open_authority};
+pub use bundles::{BundleReport, BundleState};
+pub use live::{Live, Pair};
+pub use plan::{KeyChoice, Request};
+pub use report::{Artefact, Report, State, inspect};
+
+use std::{fmt, path::PathBuf};
+
+/// One file or pair that can't be used, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file it is about.
+    pub path: PathBuf,
+    /// What is wrong, read after the path.
+    pub what: String,
+    /// What to do.
+    pub fix: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}; {}", self.path.display(), self.what, self.fix)
+    }
+}
+
+/// Why material could not be made, read or published.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Material that is there and can't be used; nothing was changed.
+    #[error("{}", lines(.0))]
+    Refused(Vec<Problem>),
+    /// The folders.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// Making a certificate or key.
+    #[error("{path} {source}")]
+    Pki {
+        /// What was being made or read.
+        path: String,
+        /// Why it failed.
+        source: crate::pki::Error,
+    },
+    /// Making a token or its key.
+    #[error("{path} {source}")]
+    Token {
+        /// What was being made or read.
+        path: String,
+        /// Why it failed.
+        source: crate::tokens::Error,
+    },
+    /// Anything else that was being made.
+    #[error("failed to make {path}: {reason}")]
+    Make {
+        /// What was being made.
+        path: String,
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What happens while material is made, for the log. `Display` is the line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Certificates are about to be made.
+    GeneratingCertificates,
+    /// They are published.
+    CertificatesGenerated,
+    /// Tokens or their key are about to be made.
+    GeneratingTokens,
+    /// They are published.
+    TokensGenerated,
+    /// One file or pair was made.
+    Made {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Flat files found in the folder became a generation.
+    Adopted(Vec<String>),
+    /// The set was published.
+    Published {
+        /// Its generation.
+        generation: u64,
+    },
+    /// A mode, group or link was put right.
+    Repaired(String),
+    /// A bundle was written or could not be.
+    Bundle(BundleReport),
+    /// Something the user should look at.
+    Warning(String),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GeneratingCertificates => f.write_str("Generating Temporal TLS certificates..."),
+            Self::CertificatesGenerated => f.write_str("✅ Temporal TLS certificates generated successfully"),
+            Self::GeneratingTokens => f.write_str("Generating Temporal JWT tokens..."),
+            Self::TokensGenerated => f.write_str("✅ Temporal JWT tokens generated successfully"),
+            Self::Made { name, reason } => write!(f, "made {name}: {reason}"),
+            Self::Adopted(names) => write!(f, "took over files found in the folder: {}", names.join(", ")),
+            Self::Published { generation } => write!(f, "published generation {generation}"),
+            Self::Repaired(what) | Self::Warning(what) => f.write_str(what),
+            Self::Bundle(report) => report.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Judging the token signing key, its public forms, and the tokens.
+
+use super::{
+    artefact::{JWKS, PUBLIC_KEY, SIGNING_KEY, TokenId},
+    judge::{Judgement, Scene, Window, by_time, text},
+};
+use crate::{
+    store::Set,
+    tokens::{Refusal, SigningKey, Verifier, jwks},
+};
+
+/// What is known of the signing key.
+pub(super) struct Keys {
+    pub(super) private: Judgement,
+    pub(super) public: Judgement,
+    pub(super) jwks: Judgement,
+    verifier: Option<Verifier>,
+}
+
+pub(super) fn judge(set: &Set, scene: &Scene<'_>) -> Keys {
+    let none = |private| Keys { private, public: Judgement::Missing, jwks: Judgement::Missing, verifier: None };
+    let fix = format!(
+        "restore it from a backup, or remove every *jwt* and *jwks* file in {}/..data",
+        scene.config.certs.dir.display()
+    );
+    let Some(pem) = text(set, SIGNING_KEY) else {
+        let orphans = [PUBLIC_KEY, JWKS].into_iter().chain(TokenId::ALL.map(TokenId::path));
+        let orphan = orphans.into_iter().find(|path| set.contains_key(*path));
+        return none(match orphan {
+            None => Judgement::Missing,
+            Some(path) => scene.problem(SIGNING_KEY, format!("is missing although {path} is there"), fix),
+        });
+    };
+    let key = match SigningKey::from_pem(&pem) {
+        Ok(key) => key,
+        Err(e) => return none(scene.problem(SIGNING_KEY, e, fix)),
+    };
+    let public = match text(set, PUBLIC_KEY) {
+        None => Judgement::Missing,
+        Some(pem) if pem.trim_end() == key.public_pem().trim_end() => Judgement::Good(None),
+        Some(_) => {
+            let what = "is not the public half of temporal-jwt-private.key";
+            scene.problem(PUBLIC_KEY, what, scene.remove_fix(PUBLIC_KEY))
+        }
+    };
+    let (jwks, verifier) = judge_jwks(&key, set, scene);
+    Keys { private: Judgement::Good(None), public, jwks, verifier }
+}
+
+fn judge_jwks(key: &SigningKey, set: &Set, scene: &Scene<'_>) -> (Judgement, Option<Verifier>) {
+    let tokens = &scene.config.tokens;
+    let Some(document) = text(set, JWKS) else {
+        let own = jwks([key.public()]);
+        return (Judgement::Missing, Verifier::new(&own, &tokens.issuer, &tokens.audience).ok());
+    };
+    match Verifier::new(&document, &tokens.issuer, &tokens.audience) {
+        Err(e) => (scene.problem(JWKS, e, scene.remove_fix(JWKS)), None),
+        Ok(verifier) if verifier.knows(&key.public().kid) => (Judgement::Good(None), Some(verifier)),
+        Ok(_) => {
+            let what = "does not list the key of temporal-jwt-private.key";
+            (scene.problem(JWKS, what, scene.remove_fix(JWKS)), None)
+        }
+    }
+}
+
+impl Keys {
+    /// Where the keys themselves are broken, tokens can't be judged; the keys' problem is the one to report.
+    pub(super) fn judge_token(&self, id: TokenId, set: &Set, scene: &Scene<'_>) -> Judgement {
+        let Some(token) = text(set, id.path()) else { return Judgement::Missing };
+        let Some(verifier) = &self.verifier else { return Judgement::Good(None) };
+        let fix = || "restore it, or mint new tokens with generate-jwt-tokens.sh".to_owned();
+        let stale = |reason: String| Judgement::Stale { window: Window { from: scene.now, until: scene.now }, reason };
+        // A future start means that the clock went back: judged at the moment it begins.
+        let judged = match verifier.verify(&token, scene.now) {
+            Err(Refusal::NotYetValid { from }) => verifier.verify(&token, from),
+            judged => judged,
+        };
+        match judged {
+            Ok(verified) if verified.sub != id.sub() || verified.scopes != id.scope().into() => {
+                let what = format!("is a token of {} with scope {}", verified.sub, verified.scopes);
+                scene.problem(id.path(), what, fix())
+            }
+            Ok(verified) => by_time(Window { from: verified.not_before, until: verified.expires }, scene.now),
+            Err(refusal @ (Refusal::Expired { .. } | Refusal::WrongIssuer { .. } | Refusal::WrongAudience { .. })) => {
+                stale(refusal.to_string())
+            }
+            Err(refusal) => scene.problem(id.path(), format!("is not ours: {refusal}"), fix()),
+        }
+    }
+}

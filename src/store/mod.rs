@@ -1,0 +1,90 @@
+//! Certificate files on disk: atomic generations, one lock, published bundles. Knows files, not what is in them.
+
+mod bundle;
+mod folder;
+mod generation;
+mod lock;
+mod set;
+mod sweep;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use bundle::{Mounts, publish as publish_bundle};
+pub use folder::own_uid;
+pub use generation::{Foreign, Generations, Step};
+pub use lock::Lock;
+pub use set::{File, Found, Set, Snapshot};
+
+/// What can go wrong with the folders of certificates. Every message names the path and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused an operation.
+    #[error("failed to {operation} {}: {source}{}", path.display(), advice(source))]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Another writer kept the lock.
+    #[error(
+        "another warden has held {} for {waited:?}; wait for it, or raise WARDEN_LOCK_TIMEOUT", path.display()
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// Something in the folder that the warden did not put there and will not follow or overwrite.
+    #[error("{} {what}; move it away and start again", path.display())]
+    Foreign {
+        /// What it is about.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+    },
+    /// The staged set did not pass its check: nothing was published.
+    #[error("{} was staged but does not pass its check, so it was not published: {reason}", path.display())]
+    Rejected {
+        /// The staged generation.
+        path: PathBuf,
+        /// The check's words.
+        reason: String,
+    },
+    /// An observer asked to stop between two steps (tests of crashes).
+    #[error("stopped before {0:?}")]
+    Stopped(Step),
+}
+
+impl Error {
+    fn io(operation: &'static str, path: &Path) -> impl FnOnce(nix::Error) -> Self {
+        let path = path.to_owned();
+        move |errno| Self::Io { operation, path, source: errno.into() }
+    }
+
+    fn foreign(path: &Path, what: impl Into<String>) -> Self {
+        Self::Foreign { path: path.to_owned(), what: what.into() }
+    }
+}
+
+/// What to do about the errors a volume usually has.
+fn advice(source: &io::Error) -> String {
+    match source.raw_os_error() {
+        Some(libc::EROFS) => "; the volume is mounted read-only: mount it writable for the server".to_owned(),
+        Some(libc::ENOSPC | libc::EDQUOT) => "; free space on the volume, nothing was changed".to_owned(),
+        Some(libc::EACCES | libc::EPERM) => match own_uid() {
+            0 => "; it must belong to root, and the process needs the capability CHOWN".to_owned(),
+            uid => format!("; it must belong to uid {uid} (chown -R {uid})"),
+        },
+        Some(libc::ELOOP) => "; it is a link the warden did not make and does not follow: move it away".to_owned(),
+        Some(libc::ENOTDIR) => "; a folder must be there".to_owned(),
+        _ => String::new(),
+    }
+}

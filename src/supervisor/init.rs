@@ -1,0 +1,162 @@
+//! `temporal-warden run -- COMMAND…`: the init of somebody else's command, in the place of tini.
+//!
+//! No runtime, no logging and no configuration: as little as possible before the command runs, and 0 wake-ups after.
+
+use std::{
+    env,
+    ffi::OsString,
+    os::fd::{AsFd, AsRawFd},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd,
+};
+
+use super::{
+    process::{self, Launch, Role, send},
+    reaper::{self, Adoption, Left, adopt_orphans},
+    rest,
+    state::LAST_WAIT,
+};
+use crate::signals::{Signal, Signals};
+
+/// How long what the command left behind may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the command to its end and returns the exit code: its own, 128 + n for a signal, 127 not found, 126 not
+/// executable, 2 without a command.
+pub fn init_command(signals: Signals, argv: Vec<OsString>) -> i32 {
+    let mut argv = argv.into_iter();
+    let Some(program) = argv.next() else {
+        eprintln!("temporal-warden: run -- needs a command, such as: temporal-warden run -- bash");
+        return 2;
+    };
+    let adoption = adopt_orphans();
+    // The environment is handed on as it is; the only thing looked at is where programs are.
+    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let shown = program.to_string_lossy().into_owned();
+    let launch =
+        Launch::new(program.into(), argv.collect(), env::vars_os().collect(), path.as_encoded_bytes(), Role::Guest);
+    let started = launch
+        .map_err(|e| (e.to_string(), 126))
+        .and_then(|launch| process::spawn(&launch).map_err(|e| (e.to_string(), e.exit_code())));
+    match started {
+        Ok(child) => Init::new(child.as_raw(), adoption).run(&signals),
+        Err((reason, code)) => {
+            eprintln!("temporal-warden: {shown}: {reason}");
+            code
+        }
+    }
+}
+
+struct Init {
+    child: i32,
+    adoption: Adoption,
+    /// The command's exit code, once it has ended; then only what it left behind is waited for.
+    code: Option<i32>,
+    killed: bool,
+    deadline: Option<Instant>,
+}
+
+impl Init {
+    fn new(child: i32, adoption: Adoption) -> Self {
+        match adoption {
+            Adoption::Init => {}
+            Adoption::SubReaper => eprintln!(
+                "temporal-warden: not PID 1: adopting orphans as sub-reaper (drop `init: true` or the outer init)"
+            ),
+            Adoption::None => eprintln!("temporal-warden: not PID 1 and no sub-reaper: orphans are not reaped"),
+        }
+        Self { child, adoption, code: None, killed: false, deadline: None }
+    }
+
+    fn run(mut self, signals: &Signals) -> i32 {
+        process::close_inherited(signals.as_raw_fd());
+        // Whoever unmounts the folder we were started in is not held up.
+        let _ = env::set_current_dir("/");
+        loop {
+            self.sleep(signals);
+            while let Ok(Some(signal)) = signals.try_next() {
+                if signal.0 != libc::SIGCHLD {
+                    self.forward(signal);
+                }
+            }
+            if let Some(code) = self.reap().or_else(|| self.deadline_passed()) {
+                return code;
+            }
+        }
+    }
+
+    fn sleep(&self, signals: &Signals) {
+        let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        // Rounded up: waking a little early would turn the last millisecond into a busy loop.
+        let limit = left.map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+        });
+        let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], limit);
+    }
+
+    /// The exit code, once no process is left.
+    fn reap(&mut self) -> Option<i32> {
+        let (child, mut ended) = (self.child, None);
+        let left = loop {
+            let left = reaper::reap(&[], |pid, exit| {
+                if pid == child {
+                    ended = Some(exit.code());
+                }
+            });
+            if left != Left::More {
+                break left;
+            }
+        };
+        self.code = self.code.or(ended);
+        if left == Left::Nothing {
+            return Some(self.code.unwrap_or(126));
+        }
+        if ended.is_some() {
+            rest::terminate(self.adoption);
+            self.deadline = Some(Instant::now() + GRACE);
+        } else if self.killed {
+            // As sub-reaper, what was born during the last round is still to be killed.
+            rest::kill(self.adoption);
+        }
+        None
+    }
+
+    fn deadline_passed(&mut self) -> Option<i32> {
+        self.deadline.filter(|at| *at <= Instant::now())?;
+        if self.killed {
+            return self.code;
+        }
+        self.kill_rest();
+        None
+    }
+
+    fn kill_rest(&mut self) {
+        self.killed = true;
+        self.deadline = Some(Instant::now() + LAST_WAIT);
+        rest::kill(self.adoption);
+    }
+
+    fn forward(&mut self, signal: Signal) {
+        if self.code.is_some() {
+            if signal.asks_to_stop() {
+                self.kill_rest();
+            }
+            return;
+        }
+        send(-self.child, signal.0);
+        match signal.0 {
+            // A stopped process does not hear it otherwise.
+            libc::SIGTERM => send(-self.child, libc::SIGCONT),
+            // The shell above us waits for us to stop, too. PID 1 can't be stopped.
+            libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU if self.adoption != Adoption::Init => {
+                send(unistd::getpid().as_raw(), libc::SIGSTOP);
+            }
+            _ => {}
+        }
+    }
+}

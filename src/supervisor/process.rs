@@ -1,0 +1,404 @@
+//! Starts a process: `fork`, then everything the child needs by system calls alone, then `execve`.
+//!
+//! Between fork and exec only async-signal-safe calls are made, on memory prepared before the fork: another thread
+//! (the log writer) may have held any lock at that instant. A failure travels back through a close-on-exec pipe.
+
+use std::{
+    ffi::{CString, OsString},
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStringExt,
+    },
+    path::PathBuf,
+    ptr,
+    sync::Arc,
+};
+
+use nix::{errno::Errno, fcntl::OFlag, libc, unistd};
+
+use super::spec::User;
+
+/// What a new process gets, ready to be used after a fork.
+pub(super) struct Launch {
+    /// Paths to try in turn; the first that exists is executed.
+    programs: Vec<CString>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    /// Working directory; `None` keeps ours.
+    pub(super) cwd: Option<CString>,
+    /// Exact numbers of the child's descriptors. With [`Role::Confined`] every other one is closed.
+    pub(super) fds: Vec<(RawFd, Arc<OwnedFd>)>,
+    /// What surrounds it.
+    pub(super) role: Role,
+}
+
+/// How much of our surroundings a process keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A supervised child: no privileges, no inherited descriptors, ends when we end.
+    Confined {
+        /// Whom it runs as; `None` = as we do.
+        user: Option<User>,
+        /// Soft and hard limit of open files.
+        nofile: Option<u64>,
+    },
+    /// Somebody's command under `run -- COMMAND`: all it inherits stays, and it becomes the terminal's foreground
+    /// group.
+    Guest,
+}
+
+/// A start that failed, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{step}: {errno}")]
+pub(super) struct SpawnError {
+    step: Step,
+    errno: Errno,
+}
+
+impl SpawnError {
+    /// As a shell says it: 127 not found, 126 found but not executable.
+    pub(super) fn exit_code(self) -> i32 {
+        match (self.step, self.errno) {
+            (Step::Exec, Errno::ENOENT | Errno::ENOTDIR) => 127,
+            _ => 126,
+        }
+    }
+}
+
+macro_rules! steps {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        /// Where a start can fail.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        enum Step { $($name),* }
+        const STEPS: &[Step] = &[$(Step::$name),*];
+        impl std::fmt::Display for Step {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self { $(Step::$name => $text),* })
+            }
+        }
+    };
+}
+
+steps! {
+    Fork = "cannot fork",
+    Fds = "cannot place the child's descriptors",
+    Limits = "cannot set the child's limits",
+    Groups = "cannot set the child's groups",
+    Gid = "cannot set the child's gid",
+    Uid = "cannot set the child's uid",
+    Capabilities = "cannot empty the child's capabilities",
+    Cwd = "cannot enter the child's working directory",
+    Parent = "the parent ended during the start",
+    Exec = "cannot execute the program",
+}
+
+impl Launch {
+    /// Prepares `program` (looked up in `path` when it holds no slash) with its arguments and whole environment.
+    pub(super) fn new(
+        program: PathBuf,
+        args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+        path: &[u8],
+        role: Role,
+    ) -> io::Result<Self> {
+        let program = program.into_os_string().into_vec();
+        let env = env.into_iter().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
+        let argv = std::iter::once(program.clone()).chain(args.into_iter().map(OsString::into_vec));
+        Ok(Self {
+            programs: strings(candidates(program, path).into_iter())?,
+            argv: strings(argv)?,
+            env: strings(env)?,
+            cwd: None,
+            fds: Vec::new(),
+            role,
+        })
+    }
+}
+
+fn strings(from: impl Iterator<Item = Vec<u8>>) -> io::Result<Vec<CString>> {
+    from.map(|bytes| CString::new(bytes).map_err(io::Error::from)).collect()
+}
+
+/// The look-up of `execvp`, done before the fork because it allocates.
+fn candidates(program: Vec<u8>, path: &[u8]) -> Vec<Vec<u8>> {
+    if program.is_empty() || program.contains(&b'/') {
+        return vec![program];
+    }
+    let dirs = path.split(|b| *b == b':').map(|dir| if dir.is_empty() { &b"."[..] } else { dir });
+    dirs.map(|dir| [dir, &program].join(&b'/')).collect()
+}
+
+/// Starts the process in a group of its own and returns once it runs its program (or could not).
+///
+/// Must be called on the main thread: the parent-death signal fires when the *thread* that forked ends.
+pub(super) fn spawn(launch: &Launch) -> Result<unistd::Pid, SpawnError> {
+    let fork_failed = |errno| SpawnError { step: Step::Fork, errno };
+    let argv = pointers(&launch.argv);
+    let env = pointers(&launch.env);
+    let above = launch.fds.iter().map(|(target, _)| target + 1).max().unwrap_or(3).max(3);
+    let mut moved: Vec<RawFd> = vec![-1; launch.fds.len()];
+    let parent = unistd::getpid();
+    let (read, write) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(fork_failed)?;
+    // SAFETY: the child only runs `child`, which makes async-signal-safe calls on memory prepared above and never
+    // returns; `argv` and `env` are null-terminated arrays of pointers into `launch`, which outlives the fork.
+    let pid = unsafe {
+        let pid = libc::fork();
+        if pid == 0 {
+            child(launch, &argv, &env, above, &mut moved, parent.as_raw(), write.as_raw_fd());
+        }
+        pid
+    };
+    drop(write);
+    let pid = Errno::result(pid).map_err(fork_failed)?;
+    match read_failure(File::from(read)) {
+        Some(error) => Err(error),
+        None => Ok(unistd::Pid::from_raw(pid)),
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Nothing arrives when `execve` closed the pipe: then the program runs.
+fn read_failure(mut pipe: File) -> Option<SpawnError> {
+    let mut report = [0; 5];
+    pipe.read_exact(&mut report).ok()?;
+    let [step, errno @ ..] = report;
+    Some(SpawnError {
+        step: STEPS.get(usize::from(step)).copied().unwrap_or(Step::Fork),
+        errno: Errno::from_raw(i32::from_ne_bytes(errno)),
+    })
+}
+
+/// The forked child: becomes the program or reports why not.
+///
+/// # Safety
+/// Only right after `fork`, with `argv` and `env` null-terminated arrays of valid C strings.
+unsafe fn child(
+    launch: &Launch,
+    argv: &[*const libc::c_char],
+    env: &[*const libc::c_char],
+    above: RawFd,
+    moved: &mut [RawFd],
+    parent: i32,
+    report: RawFd,
+) -> ! {
+    // SAFETY: system calls on prepared memory; `report` is our own descriptor, moved out of the targets' way first.
+    unsafe {
+        let high = libc::fcntl(report, libc::F_DUPFD_CLOEXEC, above);
+        let (step, errno) = match become_program(launch, argv, env, above, moved, parent) {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        };
+        let mut message = [step as u8; 5];
+        message[1..].copy_from_slice(&errno.to_ne_bytes());
+        libc::write(high, message.as_ptr().cast(), message.len());
+        libc::_exit(127)
+    }
+}
+
+/// Every step from a copy of PID 1 to the program, in the one order that works.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn become_program(
+    launch: &Launch,
+    argv: &[*const libc::c_char],
+    env: &[*const libc::c_char],
+    above: RawFd,
+    moved: &mut [RawFd],
+    parent: i32,
+) -> Result<std::convert::Infallible, (Step, i32)> {
+    // SAFETY: async-signal-safe system calls on memory that lives in `launch`, `argv` and `env`.
+    unsafe {
+        libc::setpgid(0, 0);
+        if launch.role == Role::Guest {
+            // SIGTTOU is blocked, so a background process may do this; without a terminal it fails, as it should.
+            libc::tcsetpgrp(0, libc::getpid());
+        }
+        default_dispositions();
+        place(&launch.fds, above, moved)?;
+        if let Role::Confined { user, nofile } = launch.role {
+            keep_only(&launch.fds, above);
+            confine(user, nofile, parent)?;
+        }
+        if let Some(cwd) = &launch.cwd {
+            check(Step::Cwd, libc::chdir(cwd.as_ptr()))?;
+        }
+        // By the raw call: the C library keeps two signals of its own out of pthread_sigmask's reach.
+        let none = 0_u64;
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8);
+        Err((Step::Exec, execute(&launch.programs, argv, env)))
+    }
+}
+
+fn check<T: PartialOrd + From<i8>>(step: Step, result: T) -> Result<T, (Step, i32)> {
+    if result < T::from(0_i8) { Err((step, Errno::last_raw())) } else { Ok(result) }
+}
+
+/// Ignored signals stay ignored over `execve`, and the Rust runtime ignores SIGPIPE. By the raw call, because the C
+/// library keeps two signals of its own out of reach, which a parent may have left ignored.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn default_dispositions() {
+    // The kernel's sigaction, all zero: SIG_DFL, no flags, no mask. At most four words on any architecture of ours.
+    let default = [0_u64; 4];
+    for number in 1..=64 {
+        // SAFETY: `default` is at least as long as the kernel reads; SIGKILL and SIGSTOP are refused without effect.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), ptr::null_mut::<u64>(), 8) };
+    }
+}
+
+/// First all sources above every target, then each to its target: so no target overwrites a source.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn place(fds: &[(RawFd, Arc<OwnedFd>)], above: RawFd, moved: &mut [RawFd]) -> Result<(), (Step, i32)> {
+    // SAFETY: duplicates descriptors that `fds` owns.
+    unsafe {
+        for (slot, (_, source)) in moved.iter_mut().zip(fds) {
+            *slot = check(Step::Fds, libc::fcntl(source.as_raw_fd(), libc::F_DUPFD_CLOEXEC, above))?;
+        }
+        for (slot, (target, _)) in moved.iter().zip(fds) {
+            check(Step::Fds, libc::dup2(*slot, *target))?;
+        }
+    }
+    Ok(())
+}
+
+/// Closes what is not in the map; above it by close-on-exec, so that a failed exec can still be reported.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn keep_only(fds: &[(RawFd, Arc<OwnedFd>)], above: RawFd) {
+    const CLOEXEC: libc::c_uint = 1 << 2;
+    // SAFETY: acts on descriptor numbers of this process, a fork that is about to execute another program.
+    unsafe {
+        for fd in 0..above {
+            if !fds.iter().any(|(target, _)| *target == fd) {
+                libc::close(fd);
+            }
+        }
+        if libc::syscall(libc::SYS_close_range, above, libc::c_uint::MAX, CLOEXEC) < 0 {
+            // Before Linux 5.11. What PID 1 opened is close-on-exec already; this is for what it inherited.
+            for fd in above..4096 {
+                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+        }
+    }
+}
+
+/// No privilege, no way to one, and no life after PID 1.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn confine(user: Option<User>, nofile: Option<u64>, parent: i32) -> Result<(), (Step, i32)> {
+    // SAFETY: raw system calls with integers and pointers to locals. Raw, because the C library's set*id functions
+    // would try to signal threads that exist only in the parent.
+    unsafe {
+        libc::umask(0o027);
+        limit(libc::RLIMIT_CORE as _, 0)?;
+        if let Some(files) = nofile {
+            limit(libc::RLIMIT_NOFILE as _, files)?;
+        }
+        for capability in 0..64 {
+            // Needs SETPCAP, which a hardened container does not give; no_new_privs below is the guarantee.
+            libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+        }
+        if let Some(User { uid, gid }) = user {
+            check(Step::Groups, libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()))?;
+            check(Step::Gid, libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+            check(Step::Uid, libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
+        }
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+        check(Step::Capabilities, empty_capabilities())?;
+        check(Step::Capabilities, libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        // After the uid change, which clears it; then the check, because the parent may have ended just before.
+        check(Step::Parent, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+        if libc::getppid() != parent { Err((Step::Parent, libc::ESRCH)) } else { Ok(()) }
+    }
+}
+
+/// # Safety
+/// As [`child`].
+unsafe fn limit(resource: libc::c_int, wanted: u64) -> Result<(), (Step, i32)> {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `now` is a valid rlimit for both calls. Raising the hard limit takes a privilege we do not keep.
+    unsafe {
+        check(Step::Limits, libc::getrlimit(resource as _, &raw mut now))?;
+        now.rlim_cur = wanted.min(now.rlim_max);
+        now.rlim_max = now.rlim_cur;
+        check(Step::Limits, libc::setrlimit(resource as _, &raw const now)).map(drop)
+    }
+}
+
+/// `capset` with version 3 and all bits off.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn empty_capabilities() -> libc::c_long {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = [VERSION_3, 0];
+    let sets = [0_u32; 6];
+    // SAFETY: header and data have the layout of capset(2), version 3: two words, and two times three words.
+    unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }
+}
+
+/// Tries each candidate as `execvp` does: an unreadable one does not hide a later one, but is remembered.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn execute(programs: &[CString], argv: &[*const libc::c_char], env: &[*const libc::c_char]) -> i32 {
+    let mut refused = libc::ENOENT;
+    for program in programs {
+        // SAFETY: three null-terminated strings or arrays prepared before the fork.
+        unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+        match Errno::last_raw() {
+            libc::ENOENT | libc::ENOTDIR => {}
+            libc::EACCES => refused = libc::EACCES,
+            other => return other,
+        }
+    }
+    refused
+}
+
+/// Sends any signal number, real-time ones included; `pid` as for `kill(2)`. A target that is gone is no failure.
+pub(super) fn send(pid: i32, signal: i32) {
+    // SAFETY: kill takes two integers and touches no memory of ours.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Closes what a stand-in for tini inherited beyond stdio, so that it keeps nobody's pipe or socket open.
+pub(super) fn close_inherited(except: RawFd) {
+    let close = |first: RawFd, last: libc::c_uint| {
+        // SAFETY: called by the init loop, which owns no descriptor but stdio and `except`.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    };
+    if except > 3 {
+        close(3, (except - 1).unsigned_abs());
+    }
+    close(except + 1, libc::c_uint::MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_slash_is_looked_up_in_every_folder_of_the_path() {
+        assert_eq!(candidates(b"ls".to_vec(), b"/bin::/x"), [&b"/bin/ls"[..], b"./ls", b"/x/ls"]);
+        assert_eq!(candidates(b"/a/ls".to_vec(), b"/bin"), [b"/a/ls"]);
+    }
+
+    #[test]
+    fn only_a_program_that_is_not_there_is_127() {
+        let code = |step, errno| SpawnError { step, errno }.exit_code();
+        assert_eq!(code(Step::Exec, Errno::ENOENT), 127);
+        assert_eq!(code(Step::Exec, Errno::EACCES), 126);
+        assert_eq!(code(Step::Cwd, Errno::ENOENT), 126);
+    }
+}

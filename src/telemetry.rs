@@ -1,0 +1,69 @@
+//! Log lines: text by default, JSON with `WARDEN_LOG_FORMAT=json`.
+//!
+//! Lines go through a bounded queue to a thread that writes them: a reader of our standard output that stands still
+//! costs lines, which are counted, and never PID 1's time.
+
+mod lines;
+mod writer;
+
+use std::{
+    io::{self, IsTerminal},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+use self::{lines::Lines, writer::Writer};
+use crate::config;
+
+static LOG: OnceLock<Lines> = OnceLock::new();
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filter is not one.
+    #[error(
+        "cannot read WARDEN_LOG_LEVEL={level:?}: {source}; write a level such as \"info\" or a filter such as \"info,h2=warn\""
+    )]
+    Filter {
+        /// As configured.
+        level: String,
+        /// The parser's words.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// No thread for the writer.
+    #[error("cannot start the log writer: {0}")]
+    Writer(#[from] io::Error),
+    /// Called twice.
+    #[error("the log is already set up")]
+    Twice,
+}
+
+/// Starts logging to standard output. Call it once, after signals are blocked.
+pub fn init(config: &config::Log) -> Result<(), Error> {
+    let filter =
+        EnvFilter::try_new(&config.level).map_err(|source| Error::Filter { level: config.level.clone(), source })?;
+    let lines = Lines::new(config.format, io::stdout().is_terminal(), Writer::start(io::stdout())?);
+    LOG.set(lines.clone()).map_err(|_| Error::Twice)?;
+    tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(|_| Error::Twice)
+}
+
+/// Logs one line that a child wrote. Before [`init`] it goes nowhere.
+pub fn child_line(child: &str, line: &str) {
+    if let Some(log) = LOG.get() {
+        log.child_line(child, line);
+    }
+}
+
+/// Waits until everything logged so far is written, at most this long. Call it last.
+pub fn flush(limit: Duration) {
+    if let Some(log) = LOG.get() {
+        log.flush(limit);
+    }
+}
+
+/// Lines lost because nobody read our standard output fast enough.
+pub fn lost_lines() -> u64 {
+    LOG.get().map_or(0, Lines::lost)
+}

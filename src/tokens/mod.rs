@@ -1,0 +1,41 @@
+//! Signing keys, claims, minting and verification of tokens. No files.
+
+mod claims;
+mod keys;
+mod mint;
+mod refusal;
+mod verify;
+
+pub use claims::{Claims, Scope, Scopes, permissions};
+pub use keys::{PublicKey, SigningKey, jwks};
+pub use mint::{Grant, mint};
+pub use refusal::Refusal;
+pub use verify::{Verified, Verifier};
+
+/// What can be wrong with keys and requests for tokens; a token that does not pass is a [`Refusal`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A signing key that can't be read or made.
+    #[error(transparent)]
+    Key(#[from] crate::pki::Error),
+    /// A readable key of the wrong kind.
+    #[error("is not a P-256 key, which ES256 needs")]
+    NotP256,
+    /// A JWKS that is not one.
+    #[error("is not a JWKS (RFC 7517): {0}")]
+    Jwks(String),
+    /// A JWKS without a key tokens could be verified with.
+    #[error("holds no usable key (EC P-256 with a kid): no token could pass")]
+    NoKeys,
+    /// Two keys of one name.
+    #[error("holds two keys with kid {0:?}")]
+    TwoKeys(String),
+    /// A grant that can't be written into a token.
+    #[error("failed to mint a token for {sub:?}: {reason}")]
+    Grant {
+        /// Whom it was for.
+        sub: String,
+        /// Why not.
+        reason: String,
+    },
+}

@@ -1,0 +1,179 @@
+//! What a user may write in the environment and in `warden.toml`, and what is said when it is wrong.
+
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
+
+use temporal_warden::config::{Config, Database, EngineKind, Errors, load};
+
+/// Loads from these variables and files, nothing else.
+fn config(environment: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Config, Errors> {
+    let files: BTreeMap<_, _> = files.iter().copied().collect();
+    let read = |path: &Path| {
+        let text = path.to_str().and_then(|p| files.get(p));
+        text.map(|t| (*t).to_owned()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    };
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    load::from(environment, read).map(|(config, _)| config)
+}
+
+fn errors(environment: &[(&str, &str)], files: &[(&str, &str)]) -> Vec<String> {
+    config(environment, files).expect_err("must be refused").lines().to_vec()
+}
+
+const SQLITE: (&str, &str) = ("DB", "sqlite");
+const FILE: &str = "/etc/temporal/warden.toml";
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let c = config(&[SQLITE], &[]).expect("defaults are valid");
+    assert_eq!(c.engine, EngineKind::Server);
+    assert!(c.tls_enabled && c.auth_enabled && c.notices.is_empty(), "{:?}", c.notices);
+    assert_eq!(c.gateway.listen.to_string(), "0.0.0.0:7233");
+    assert_eq!(c.certs.cert_ttl, Duration::from_secs(90 * 86400));
+    assert_eq!(c.temporal.namespaces, ["default"]);
+    let sans: Vec<_> = c.certs.server_sans.iter().map(ToString::to_string).collect();
+    let names = ["temporal", "temporal-server", "localhost", "app_data_temporal_server", "127.0.0.1", "::1"];
+    assert_eq!(sans, names);
+}
+
+#[test]
+fn all_errors_come_at_once_and_name_variable_value_source_and_remedy() {
+    let seen = errors(
+        &[SQLITE, ("WARDEN_CERT_TTL", "90 dayz"), ("WARDEN_LISTEN", "7233"), ("WARDEN_START_LIMIT", "0")],
+        &[(FILE, "audit_sync = \"never\"\n")],
+    );
+    assert_eq!(seen.len(), 4, "{seen:#?}");
+    assert!(seen.iter().any(|e| e.starts_with("WARDEN_CERT_TTL=\"90 dayz\" (environment): is no duration")));
+    assert!(
+        seen.iter().any(|e| e == "WARDEN_AUDIT_SYNC=\"never\" (/etc/temporal/warden.toml): must be batch or always")
+    );
+}
+
+#[test]
+fn an_unknown_name_is_an_error_that_names_the_nearest_known_one() {
+    let seen = errors(&[SQLITE, ("WARDEN_CERTS_TTL", "1d")], &[(FILE, "lisen = \"x\"\n[temporal]\nDB_PROT = 1\n")]);
+    assert_eq!(seen.len(), 3, "{seen:#?}");
+    assert!(
+        seen.iter().any(|e| e.ends_with("WARDEN_CERTS_TTL (environment): unknown name; did you mean WARDEN_CERT_TTL?"))
+    );
+    assert!(seen.iter().any(|e| e.contains("unknown key lisen; did you mean listen?")));
+    assert!(seen.iter().any(|e| e.contains("unknown key temporal.DB_PROT; did you mean temporal.DB_PORT?")));
+}
+
+#[test]
+fn environment_wins_over_file_and_file_over_default() {
+    let file = [(FILE, "max_connections = 7\nstart_limit = 8\nserver_sans = [\"a.example\", \"10.0.0.1\"]\n")];
+    let c = config(&[SQLITE, ("WARDEN_START_LIMIT", "9")], &file).expect("valid");
+    assert_eq!((c.gateway.max_connections, c.supervisor.start_limit), (7, 9));
+    assert_eq!(c.certs.server_sans.len(), 8);
+}
+
+#[test]
+fn an_empty_variable_is_as_one_that_is_not_set() {
+    let c = config(&[SQLITE, ("WARDEN_CERT_TTL", ""), ("WARDEN_FREE", "")], &[]);
+    assert!(c.is_ok(), "{:?}", c.err());
+}
+
+#[test]
+fn postgres_is_chosen_by_its_host_with_verified_tls() {
+    let c = config(&[("POSTGRES_SEEDS", "postgres"), ("WARDEN_POSTGRES_SANS", "db.example")], &[]).expect("valid");
+    let Database::Postgres(postgres) = &c.temporal.database else { panic!("not PostgreSQL") };
+    assert_eq!((postgres.plugin.as_str(), postgres.port, postgres.user.as_str()), ("postgres12", 5432, "temporal"));
+    assert!(postgres.tls.enabled && postgres.tls.verify_host && postgres.tls.ca_file.is_none());
+    assert!(postgres.password.is_none());
+    assert_eq!(c.certs.postgres_sans.iter().map(ToString::to_string).collect::<Vec<_>>(), ["postgres", "db.example"]);
+}
+
+#[test]
+fn no_database_or_one_that_is_not_supported_says_what_to_set() {
+    assert!(errors(&[], &[])[0].contains("set POSTGRES_SEEDS (and POSTGRES_USER), or DB=sqlite"));
+    assert!(errors(&[("DB", "cassandra")], &[])[0].contains("use postgres12, postgres12_pgx or sqlite"));
+    assert!(errors(&[("POSTGRES_SEEDS", "db:5433")], &[])[0].contains("DB_PORT"));
+    assert!(config(&[("WARDEN_ENGINE", "dev")], &[]).is_ok());
+}
+
+#[test]
+fn the_password_comes_from_its_file_without_the_line_end_and_is_never_shown() {
+    let base = [("POSTGRES_SEEDS", "pg"), ("POSTGRES_PWD_FILE", "/run/secrets/pg")];
+    let c = config(&base, &[("/run/secrets/pg", "s3cret\"\\\r\n")]).expect("valid");
+    let Database::Postgres(postgres) = &c.temporal.database else { panic!("not PostgreSQL") };
+    assert_eq!(postgres.password.as_ref().map(|p| p.expose().as_str()), Some("s3cret\"\\"));
+    assert!(!format!("{c:?}").contains("s3cret"));
+    let both = errors(&[base[0], base[1], ("POSTGRES_PWD", "hunter2")], &[("/run/secrets/pg", "x")]);
+    assert!(both[0].contains("both set") && !both[0].contains("hunter2"), "{both:?}");
+    assert!(errors(&base, &[])[0].contains("cannot be read"));
+    let blank = errors(&base, &[("/run/secrets/pg", "two words")]);
+    assert!(blank[0].contains("blanks") && !blank[0].contains("words\""), "{blank:?}");
+}
+
+#[test]
+fn shown_rows_hide_secrets_and_say_where_each_value_came_from() {
+    let environment =
+        [("POSTGRES_SEEDS", "pg"), ("POSTGRES_PWD", "hunter2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let none = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+    let (_, rows) = load::from(environment, none).expect("valid");
+    let row = |name: &str| rows.iter().find(|r| r.name == name).map(|r| (r.value.as_str(), r.source.as_str()));
+    assert_eq!(row("POSTGRES_PWD"), Some(("[redacted]", "environment")));
+    assert_eq!(row("WARDEN_CERT_TTL"), Some(("90d", "default")));
+}
+
+#[test]
+fn what_is_less_safe_than_the_defaults_is_said() {
+    let c = config(
+        &[SQLITE, ("TEMPORAL_TLS_ENABLED", "no"), ("TEMPORAL_AUTH_ENABLED", "0"), ("WARDEN_AUTH_MODE", "report")],
+        &[],
+    );
+    let notices = c.expect("valid").notices;
+    assert_eq!(notices.len(), 3, "{notices:?}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let one = |k: &'static str, v: &'static str| errors(&[SQLITE, (k, v)], &[]).join("\n");
+    assert!(one("WARDEN_CERT_TTL", "11y").contains("shorter than WARDEN_CA_TTL"));
+    assert!(one("WARDEN_DRAIN_TIMEOUT", "25s").contains("shorter than WARDEN_STOP_TIMEOUT"));
+    assert!(one("WARDEN_GATEWAY_UID", "1000").contains("must differ"));
+    assert!(one("WARDEN_METRICS_LISTEN", "0.0.0.0:7233").contains("port of WARDEN_LISTEN"));
+    assert!(one("WARDEN_PUBLISH_DIR", "/etc/temporal/certs/published").contains("must lie outside"));
+    assert!(one("WARDEN_UPSTREAM", "host:7233").contains("WARDEN_ENGINE=external only"));
+    assert!(one("WARDEN_CA_KEY_FILE", "/ca.key").contains("needs WARDEN_CA_CERT_FILE"));
+    assert!(errors(&[("WARDEN_ENGINE", "external")], &[])[0].contains("host:port"));
+}
+
+#[test]
+fn a_named_file_that_is_missing_is_an_error_the_default_one_is_not() {
+    assert!(errors(&[SQLITE, ("WARDEN_CONFIG_FILE", "/nowhere.toml")], &[])[0].contains("/nowhere.toml"));
+}
+
+#[test]
+fn a_database_that_the_engine_does_not_use_is_named() {
+    let c = config(&[("WARDEN_ENGINE", "dev"), ("POSTGRES_SEEDS", "pg")], &[]).expect("valid");
+    assert!(
+        c.notices.iter().any(|n| n.starts_with("POSTGRES_SEEDS=\"pg\" (environment) has no effect")),
+        "{:?}",
+        c.notices
+    );
+}
+
+#[test]
+fn a_variable_of_the_official_image_that_the_warden_owns_is_named() {
+    let c = config(&[SQLITE, ("BIND_ON_IP", "0.0.0.0"), ("SQL_MAX_CONNS", "5")], &[]).expect("valid");
+    assert!(c.notices[0].starts_with("BIND_ON_IP has no effect"), "{:?}", c.notices);
+    assert_eq!(c.temporal.passthrough.keys().collect::<Vec<_>>(), ["SQL_MAX_CONNS"]);
+}
+
+#[test]
+fn the_front_finds_its_two_settings_however_wrong_the_others_are() {
+    let file = tempfile::NamedTempFile::new().expect("file");
+    std::fs::write(
+        file.path(),
+        "temporal_cli = \"/opt/temporal\"\nbogus = 1\n[temporal]\nTEMPORAL_TLS_ENABLED = false\n",
+    )
+    .expect("written");
+    let path = file.path().to_string_lossy().into_owned();
+    let environment = [("WARDEN_CONFIG_FILE".to_owned(), path), ("WARDEN_NONSENSE".to_owned(), "1".to_owned())];
+    let front = load::front(environment);
+    assert_eq!((front.cli_program.to_str(), front.tls_enabled), (Some("/opt/temporal"), false));
+    let default = load::front([]);
+    assert_eq!(default.cli_program.to_str(), Some("/usr/local/lib/temporal-warden/temporal"));
+    assert!(default.tls_enabled);
+}

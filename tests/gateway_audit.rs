@@ -1,0 +1,126 @@
+//! One record per operation, whatever becomes of it; nothing served that can't be recorded.
+
+#[path = "gateway/mod.rs"]
+mod gateway;
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use futures_util::future::join_all;
+use gateway::{Gateway, LIST, Options, client};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use temporal_warden::{config::AuditFail, gateway::link::Hello};
+use tokio::time::sleep;
+
+#[tokio::test]
+async fn there_is_one_record_per_call_allowed_denied_cancelled_or_plain_http() {
+    let mut gateway = Gateway::start().await;
+    let mut send = gateway.connect().await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = [("authorization", token.as_str()), ("traceparent", traceparent), ("user-agent", "test/1")];
+    let replies = join_all((0..50).map(|_| client::call(&send, LIST, &headers))).await;
+    assert!(replies.into_iter().all(|reply| reply.unwrap().status() == 0));
+    assert_eq!(gateway.records().len(), 50, "a record is written before the trailers leave");
+    for _ in 0..7 {
+        assert_eq!(client::call(&send, LIST, &[]).await.unwrap().status(), 16);
+    }
+    for _ in 0..3 {
+        let hang = client::request(LIST, &[("authorization", &token), ("x-test", "hang")]);
+        let (response, mut stream) = send.send_request(hang, true).unwrap();
+        sleep(Duration::from_millis(50)).await;
+        drop(response);
+        stream.send_reset(h2::Reason::CANCEL);
+    }
+    gateway.http1("GET /health").await;
+    drop(send);
+    assert_eq!(gateway.drain().await, 0);
+    let records = gateway.records();
+    let count = |field: &str, value: serde_json::Value| records.iter().filter(|record| record[field] == value).count();
+    assert_eq!(records.len(), 50 + 7 + 3 + 1);
+    assert_eq!((count("decision", "deny".into()), count("grpc_status", 16.into())), (7, 7));
+    assert_eq!((count("grpc_status", 1.into()), count("service", "http".into())), (3, 1));
+    let first = &records[0];
+    assert_eq!(first["principal"]["sub"], "tester");
+    assert_eq!(first["principal"]["scope"], "temporal-client");
+    assert_eq!(first["principal"]["cert_serial"], "4d");
+    assert_eq!(first["principal"]["cert_subject"], "CN=temporal-client");
+    assert_eq!(first["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!((&first["request_bytes"], &first["response_bytes"]), (&10.into(), &10.into()));
+    assert_eq!((&first["method"], &first["user_agent"]), (&"ListWorkflowExecutions".into(), &"test/1".into()));
+}
+
+#[tokio::test]
+async fn the_chain_goes_on_after_the_last_record_and_holds() {
+    let last = (41, "ab".repeat(32));
+    let hello = Hello { audit_last: Some(last.clone()), ..Options::default().hello };
+    let mut gateway = Gateway::with(Options { hello, ..Options::default() }).await;
+    let send = gateway.connect().await;
+    for _ in 0..20 {
+        gateway.call(&send, LIST, "temporal-client").await;
+    }
+    drop(send);
+    gateway.drain().await;
+    let text = std::fs::read_to_string(&gateway.audit_file).unwrap();
+    assert_eq!(text.lines().count(), 20);
+    let (mut seq, mut prev) = last;
+    for line in text.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        seq += 1;
+        assert_eq!((&record["seq"], &record["prev"]), (&seq.into(), &prev.as_str().into()));
+        prev = digest(&SHA256, line.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_calls_and_health_says_so() {
+    let mut gateway = Gateway::with(Options { audit: Some("/dev/full".into()), ..Options::default() }).await;
+    gateway.health(|health| health.serving).await;
+    gateway.http1("GET /health").await;
+    let health = gateway.health(|health| !health.audit_ok).await;
+    assert!(!health.serving && health.reason.contains("audit log"), "{health:?}");
+    let send = gateway.connect().await;
+    let reply = gateway.call(&send, LIST, "temporal-client").await;
+    assert_eq!((reply.status(), gateway.backend.count()), (14, 0), "{}", reply.message());
+    assert!(gateway.http1("GET /health").await.starts_with("HTTP/1.1 503"));
+}
+
+#[tokio::test]
+async fn with_fail_open_calls_are_served_on_a_full_disk() {
+    let hello = Hello { audit_fail: AuditFail::Open, ..Options::default().hello };
+    let mut gateway = Gateway::with(Options { hello, audit: Some("/dev/full".into()), ..Options::default() }).await;
+    let send = gateway.connect().await;
+    for _ in 0..3 {
+        assert_eq!(gateway.call(&send, LIST, "temporal-client").await.status(), 0);
+    }
+    let health = gateway.health(|health| !health.audit_ok && health.upstream_ok).await;
+    assert!(health.serving, "{health:?}");
+    assert!(gateway.http1("GET /health").await.contains(r#""lost":"#));
+}
+
+#[tokio::test]
+async fn a_direct_sigterm_drains_and_calls_in_flight_finish() {
+    let mut gateway = Gateway::start().await;
+    let send = gateway.connect().await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    let slow = tokio::spawn(async move {
+        client::call(&send, LIST, &[("authorization", &token), ("x-test", "slow")]).await.unwrap().status()
+    });
+    while gateway.backend.count() == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    kill(Pid::from_raw(gateway.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(slow.await.unwrap(), 0);
+    assert_eq!(gateway.exit().await, 0);
+    assert_eq!(gateway.records().len(), 1);
+}
+
+#[tokio::test]
+async fn without_pid_1_the_gateway_ends() {
+    let mut gateway = Gateway::start().await;
+    gateway.hang_up();
+    assert_eq!(gateway.exit().await, 1);
+}

@@ -1,0 +1,116 @@
+//! What happens to calls when the upstream goes away, comes back, or says GOAWAY.
+
+#[path = "gateway/mod.rs"]
+mod gateway;
+
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use gateway::{Gateway, LIST, Options, backend::Backend, client};
+use temporal_warden::gateway::link::Hello;
+
+#[tokio::test]
+async fn goaway_of_the_backend_loses_no_call() {
+    let gateway = Gateway::start().await;
+    gateway.backend.seen.goaway_after.store(25, Ordering::SeqCst);
+    let send = gateway.connect().await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    let headers = [("authorization", token.as_str())];
+    for _ in 0..60 {
+        let replies = join_all((0..20).map(|_| client::call(&send, LIST, &headers))).await;
+        for reply in replies {
+            let reply = reply.unwrap();
+            assert_eq!(reply.status(), 0, "{}", reply.message());
+        }
+    }
+    assert_eq!(gateway.backend.count(), 1200);
+    assert!(gateway.backend.seen.connections.load(Ordering::SeqCst) > 10);
+}
+
+#[tokio::test]
+async fn new_material_while_calls_run_loses_none() {
+    let mut gateway = Gateway::start().await;
+    let send = gateway.connect().await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    let calls = tokio::spawn(async move {
+        let headers = [("authorization", token.as_str()), ("x-test", "slow")];
+        let mut statuses = Vec::new();
+        for _ in 0..8 {
+            let replies = join_all((0..20).map(|_| client::call(&send, LIST, &headers))).await;
+            statuses.extend(replies.into_iter().map(|reply| reply.unwrap().status()));
+        }
+        statuses
+    });
+    let mut material = gateway.material.clone();
+    while !calls.is_finished() {
+        material.version += 1;
+        let (chain_pem, key_pem) = gateway.ca.server();
+        let tls = material.tls.as_mut().unwrap();
+        (tls.chain_pem, tls.key_pem) = (chain_pem, key_pem.into());
+        gateway.switch(material.clone()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(calls.await.unwrap().iter().all(|status| *status == 0));
+    assert!(material.version > 10);
+}
+
+#[tokio::test]
+async fn a_call_waits_for_the_upstream_and_is_sent_when_it_is_back() {
+    let gateway = Gateway::start().await;
+    let send = gateway.connect().await;
+    gateway.backend.stop();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    let waiting = tokio::spawn({
+        let send = send.clone();
+        async move { client::call(&send, LIST, &[("authorization", &token)]).await.unwrap().status() }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!waiting.is_finished());
+    let back = Backend::at(gateway.backend.address).await;
+    assert_eq!(waiting.await.unwrap(), 0);
+    assert_eq!(back.count(), 1);
+}
+
+#[tokio::test]
+async fn without_an_upstream_a_call_ends_unavailable_after_the_wait_or_its_own_deadline() {
+    let gateway = Gateway::start().await;
+    gateway.backend.stop();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let send = gateway.connect().await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    for (deadline, at_least, at_most) in [("60S", 1900, 4000), ("300m", 250, 1500)] {
+        let start = Instant::now();
+        let headers = [("authorization", token.as_str()), ("grpc-timeout", deadline)];
+        let reply = client::call(&send, LIST, &headers).await.unwrap();
+        let took = start.elapsed().as_millis();
+        assert_eq!((reply.status(), reply.trailers.is_none()), (14, true), "{}", reply.message());
+        assert!((at_least..at_most).contains(&took), "{deadline}: {took} ms");
+    }
+}
+
+#[tokio::test]
+async fn many_parked_calls_need_few_upstream_connections() {
+    let options = Options { hello: Hello { threads: 1, ..Options::default().hello }, ..Options::default() };
+    let gateway = Gateway::with(options).await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    let mut parked = Vec::new();
+    for _ in 0..6 {
+        let mut send = gateway.connect().await;
+        for _ in 0..90 {
+            send = send.ready().await.unwrap();
+            let hang = client::request(LIST, &[("authorization", &token), ("x-test", "hang")]);
+            parked.push(send.send_request(hang, true).unwrap());
+        }
+    }
+    let limit = Instant::now() + Duration::from_secs(5);
+    while gateway.backend.count() < 540 && Instant::now() < limit {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(gateway.backend.count(), 540);
+    let connections = gateway.backend.seen.connections.load(Ordering::SeqCst);
+    assert!((3..=6).contains(&connections), "{connections} connections (one is the probe's)");
+}
