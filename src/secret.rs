@@ -31,6 +31,13 @@ impl<T: Zeroize> fmt::Debug for Secret<T> {
     }
 }
 
+/// For telling whether material changed; a secret that a caller presents is never compared this way.
+impl<T: Zeroize + PartialEq> PartialEq for Secret<T> {
+    fn eq(&self, other: &Self) -> bool {
+        *self.0 == *other.0
+    }
+}
+
 impl<T: Zeroize> From<T> for Secret<T> {
     fn from(value: T) -> Self {
         Self::new(value)

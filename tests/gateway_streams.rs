@@ -62,7 +62,8 @@ async fn a_cancelled_call_is_reset_at_the_backend_at_once() {
     drop(response);
     stream.send_reset(h2::Reason::CANCEL);
     while gateway.backend.seen.resets.load(Ordering::SeqCst) == 0 {
-        assert!(start.elapsed() < Duration::from_secs(1), "not reset within a second");
+        // Long before its own deadline of 70 s, however busy the machine.
+        assert!(start.elapsed() < Duration::from_secs(5), "not reset within 5 s");
         sleep(Duration::from_millis(2)).await;
     }
 }
@@ -73,10 +74,10 @@ async fn messages_are_answered_before_the_request_ends() {
     let mut send = gateway.connect().await;
     let token = client::bearer(&gateway.token("temporal-client"));
     let (response, mut stream) = send.send_request(client::request(LIST, &[("authorization", &token)]), false).unwrap();
-    let mut body = timeout(Duration::from_secs(2), response).await.unwrap().unwrap().into_body();
+    let mut body = timeout(Duration::from_secs(10), response).await.unwrap().unwrap().into_body();
     for payload in [&b"one"[..], b"two", b"three"] {
         stream.send_data(client::message(payload), false).unwrap();
-        let echoed = timeout(Duration::from_secs(2), body.data()).await.unwrap().unwrap().unwrap();
+        let echoed = timeout(Duration::from_secs(10), body.data()).await.unwrap().unwrap().unwrap();
         body.flow_control().release_capacity(echoed.len()).unwrap();
         assert_eq!(echoed, client::message(payload));
     }
@@ -105,7 +106,7 @@ async fn a_large_answer_to_a_slow_reader_needs_little_memory_and_slows_nobody() 
     for _ in 0..50 {
         assert_eq!(gateway.call(&other, LIST, "temporal-client").await.status(), 0);
     }
-    assert!(start.elapsed() < Duration::from_secs(3), "50 calls beside stalled readers took {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "50 calls beside stalled readers took {:?}", start.elapsed());
     let (_send, mut body) = stalled.pop().unwrap();
     let mut total = 0;
     while let Some(data) = body.data().await {

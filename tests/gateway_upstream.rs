@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::join_all;
 use gateway::{Gateway, LIST, Options, backend::Backend, client};
-use temporal_warden::gateway::link::Hello;
+use temporal_warden::gateway::link::{Hello, Material};
 
 #[tokio::test]
 async fn goaway_of_the_backend_loses_no_call() {
@@ -31,7 +31,41 @@ async fn goaway_of_the_backend_loses_no_call() {
 }
 
 #[tokio::test]
-async fn new_material_while_calls_run_loses_none() {
+async fn new_certificates_leave_the_connections_to_the_upstream_alone() {
+    let options = Options { hello: Hello { threads: 1, ..Options::default().hello }, ..Options::default() };
+    let mut gateway = Gateway::with(options).await;
+    let send = gateway.connect().await;
+    assert_eq!(gateway.call(&send, LIST, "temporal-client").await.status(), 0);
+    gateway.health(|health| health.upstream_ok).await;
+    let before = gateway.backend.seen.connections.load(Ordering::SeqCst);
+    for _ in 0..5 {
+        gateway.material = gateway.next_version();
+        let (chain_pem, key_pem) = gateway.ca.server();
+        let tls = gateway.material.tls.as_mut().unwrap();
+        (tls.chain_pem, tls.key_pem) = (chain_pem, key_pem.into());
+        gateway.switch(gateway.material.clone()).await.unwrap();
+        assert_eq!(gateway.call(&send, LIST, "temporal-client").await.status(), 0);
+    }
+    assert_eq!(gateway.backend.seen.connections.load(Ordering::SeqCst), before);
+}
+
+#[tokio::test]
+async fn new_certificates_while_calls_run_lose_none() {
+    switching_loses_none(|_| {}).await;
+}
+
+#[tokio::test]
+async fn a_new_way_to_the_upstream_while_calls_run_loses_none() {
+    // The same backend under another name: each version needs connections of its own.
+    switching_loses_none(|material| {
+        let (_, port) = material.upstream.address.rsplit_once(':').unwrap();
+        let host = if material.version % 2 == 0 { "127.0.0.1" } else { "localhost" };
+        material.upstream.address = format!("{host}:{port}");
+    })
+    .await;
+}
+
+async fn switching_loses_none(change: impl Fn(&mut Material)) {
     let mut gateway = Gateway::start().await;
     let send = gateway.connect().await;
     let token = client::bearer(&gateway.token("temporal-client"));
@@ -40,7 +74,7 @@ async fn new_material_while_calls_run_loses_none() {
         let mut statuses = Vec::new();
         for _ in 0..8 {
             let replies = join_all((0..20).map(|_| client::call(&send, LIST, &headers))).await;
-            statuses.extend(replies.into_iter().map(|reply| reply.unwrap().status()));
+            statuses.extend(replies.into_iter().map(|reply| reply.map(|reply| (reply.status(), reply.message()))));
         }
         statuses
     });
@@ -50,10 +84,12 @@ async fn new_material_while_calls_run_loses_none() {
         let (chain_pem, key_pem) = gateway.ca.server();
         let tls = material.tls.as_mut().unwrap();
         (tls.chain_pem, tls.key_pem) = (chain_pem, key_pem.into());
+        change(&mut material);
         gateway.switch(material.clone()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(calls.await.unwrap().iter().all(|status| *status == 0));
+    let failed: Vec<_> = calls.await.unwrap().into_iter().filter(|end| !matches!(end, Ok((0, _)))).collect();
+    assert!(failed.is_empty(), "{failed:?}");
     assert!(material.version > 10);
 }
 

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration as StdDuration, Instant},
 };
 
@@ -79,26 +79,25 @@ fn a_reader_that_resolves_data_once_never_sees_a_mix() {
     let folder = tempfile::tempdir().unwrap();
     let generations = Generations::open(folder.path()).unwrap();
     generations.publish(&set("0"), NOW, &|_| Ok(())).unwrap();
-    let stop = AtomicBool::new(false);
-    let reads = std::thread::scope(|scope| {
+    let (stop, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut reads = 0;
             while !stop.load(Ordering::Relaxed) {
                 let generation = fs::canonicalize(folder.path().join("..data")).unwrap();
                 let marks: BTreeSet<_> =
                     NAMES.iter().filter_map(|n| fs::read_to_string(generation.join(n)).ok()).collect();
                 assert!(marks.len() <= 1, "{marks:?}");
-                reads += 1;
+                reads.fetch_add(1, Ordering::Relaxed);
             }
-            reads
         });
-        for n in 1..300 {
-            generations.publish(&set(&n.to_string()), NOW, &|_| Ok(())).unwrap();
+        let mut published = 0;
+        while published < 300 || reads.load(Ordering::Relaxed) < 300 {
+            published += 1;
+            assert!(!reader.is_finished(), "the reader saw a mix");
+            generations.publish(&set(&published.to_string()), NOW, &|_| Ok(())).unwrap();
         }
         stop.store(true, Ordering::Relaxed);
-        reader.join().unwrap()
     });
-    assert!(reads > 300, "{reads}");
 }
 
 #[test]
@@ -156,16 +155,17 @@ fn a_report_taken_while_another_process_rotates_is_whole() {
     let scene = Scene::new();
     scene.start();
     let mut writer = child("child_rotates_for_ever", scene.folder.path(), &[]);
-    let generations: BTreeSet<_> = (0..300)
-        .map(|_| {
-            let report = inspect(&scene.config, NOW).unwrap();
-            assert!(report.is_good(), "{report:#?}");
-            report.generation
-        })
-        .collect();
+    let (mut generations, mut reports) = (BTreeSet::new(), 0);
+    // However slow the disk, the reports fall into many publications.
+    while reports < 300 || generations.len() < 10 {
+        assert!(writer.try_wait().unwrap().is_none(), "the writer ended by itself");
+        let report = inspect(&scene.config, NOW).unwrap();
+        assert!(report.is_good(), "{report:#?}");
+        generations.insert(report.generation);
+        reports += 1;
+    }
     writer.kill().unwrap();
     writer.wait().unwrap();
-    assert!(generations.len() > 5, "{generations:?}");
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn a_second_term_kills_a_deaf_daemon_at_once() {
     thread::sleep(Duration::from_millis(800));
     init.signal(Signal::SIGTERM);
     assert_eq!(init.code(), Some(9));
-    assert!(started.elapsed() < Duration::from_secs(4));
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_grandchild_that_holds_stdout_does_not_hold_the_stop() {
     let started = Instant::now();
     let init = Namespace::sh("setsid sleep 100 & exit 4");
     assert_eq!(init.code(), Some(4));
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

@@ -115,7 +115,7 @@ async fn first_material(
 ) -> Result<Option<Serving>, Error> {
     loop {
         match link::receive(from).await.map_err(|source| Error::Io { what: "reading Material", source })? {
-            Some(ToGateway::Material(material)) => match build(&material, hello, to).await? {
+            Some(ToGateway::Material(material)) => match build(&material, None, hello, to).await? {
                 Some(serving) => return Ok(Some(serving)),
                 None => continue,
             },
@@ -128,8 +128,13 @@ async fn first_material(
 }
 
 /// Builds a version and refuses it in words when it can't be used. Accepting is said after the switch.
-async fn build(material: &Material, hello: &Hello, to: &mut OwnedWriteHalf) -> Result<Option<Serving>, Error> {
-    match Serving::new(material, hello.engine) {
+async fn build(
+    material: &Material,
+    before: Option<&Serving>,
+    hello: &Hello,
+    to: &mut OwnedWriteHalf,
+) -> Result<Option<Serving>, Error> {
+    match Serving::new(material, hello.engine, before) {
         Ok(serving) => Ok(Some(serving)),
         Err(reason) => {
             tracing::error!(version = material.version, reason, "material refused");
@@ -215,7 +220,9 @@ impl Control {
 
     /// Everything new is built first; then one store switches all workers.
     async fn switch(&mut self, material: &Material) -> Result<(), Error> {
-        let Some(serving) = build(material, &self.shared.hello, &mut self.to).await? else { return Ok(()) };
+        let before = self.shared.serving.load_full();
+        let built = build(material, Some(&before), &self.shared.hello, &mut self.to).await?;
+        let Some(serving) = built else { return Ok(()) };
         self.shared.serving.store(Arc::new(serving));
         self.version.send_replace(material.version);
         tracing::info!(version = material.version, "material switched");

@@ -138,7 +138,7 @@ pub struct Upstream {
 }
 
 /// mTLS towards the upstream.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamTls {
     /// PEM roots.
     pub trust_pem: String,

@@ -44,8 +44,7 @@ fn judge(engine: EngineKind, signed: bool, code: u32, message: &str) -> Result<S
 }
 
 async fn call(lease: &mut Lease, serving: &Serving) -> Result<(u32, String), h2::Error> {
-    let connector = &serving.connector;
-    let uri = format!("{}://{}{PATH}", connector.scheme, connector.authority);
+    let uri = format!("{}://{}{PATH}", lease.connector.scheme, lease.connector.authority);
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri.parse().unwrap_or_default();

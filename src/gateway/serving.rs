@@ -37,8 +37,8 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Builds everything; the reason in words when a part can't be used.
-    pub(super) fn new(material: &Material, engine: EngineKind) -> Result<Self, String> {
+    /// Builds everything that differs from the version `before`; the reason in words when a part can't be used.
+    pub(super) fn new(material: &Material, engine: EngineKind, before: Option<&Self>) -> Result<Self, String> {
         let auth = &material.auth;
         let serials = auth.revocations.serials.clone();
         let revoked = move |serial: &str| serials.contains(serial);
@@ -49,7 +49,7 @@ impl Serving {
             tls: tls.map_err(|e| e.to_string())?,
             policy: Policy { enabled: auth.enabled, mode: auth.mode, engine },
             authenticator: Authenticator::new(auth).map_err(|e| format!("the JWKS {e}"))?,
-            connector: Arc::new(Connector::new(&material.upstream)?),
+            connector: Connector::after(before.map(|b| &b.connector), &material.upstream, material.version)?,
             signer: key.map(|pem| Signer::new(pem.expose(), auth)).transpose()?,
         })
     }

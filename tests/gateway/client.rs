@@ -1,6 +1,6 @@
 //! A raw HTTP/2 client, so that tests can misbehave.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
@@ -87,6 +87,12 @@ impl Gateway {
     pub async fn connect_as(&self, client: ClientCert) -> SendRequest<Bytes> {
         let tls = self.tls(Some(self.ca.client(client)), &[b"h2"]).await.unwrap();
         h2_over(tls).await
+    }
+
+    /// Returns once the gateway has ended a connection; its certificate is no longer good.
+    pub async fn ended(&self, send: &SendRequest<Bytes>) {
+        let over = async { while call(send, super::LIST, &[]).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(10), over).await.expect("the connection goes on");
     }
 
     /// One call with a token of `scope`.

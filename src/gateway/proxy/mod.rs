@@ -92,7 +92,7 @@ async fn exchange(
     loop {
         let mut lease = route.pool.acquire(route.connector, patience).await.map_err(Failure::Unreachable)?;
         let ended = body.is_end_stream();
-        let (response, send) = match lease.send.send_request(head(&parts, route.connector), ended) {
+        let (response, send) = match lease.send.send_request(head(&parts, &lease.connector), ended) {
             Ok(streams) => streams,
             // Not even queued: another connection may take it.
             Err(_) if Instant::now() < patience => continue,

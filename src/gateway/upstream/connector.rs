@@ -34,7 +34,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Makes connections to one address with one set of certificates.
 pub(in crate::gateway) struct Connector {
+    /// Of the material it came with: a higher one replaces a lower one, never the other way round.
+    pub(super) version: u64,
     address: String,
+    made_from: Option<link::UpstreamTls>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     /// `:authority` of requests.
     pub authority: Authority,
@@ -43,13 +46,27 @@ pub(in crate::gateway) struct Connector {
 }
 
 impl Connector {
+    /// The connector for `upstream`: the one `before` while nothing changed, so that a rotation of what clients see
+    /// leaves the connections to Temporal alone.
+    pub(in crate::gateway) fn after(
+        before: Option<&Arc<Self>>,
+        upstream: &link::Upstream,
+        version: u64,
+    ) -> Result<Arc<Self>, String> {
+        let same = |before: &&Arc<Self>| before.address == upstream.address && before.made_from == upstream.tls;
+        match before.filter(same) {
+            Some(before) => Ok(before.clone()),
+            None => Self::new(upstream, version).map(Arc::new),
+        }
+    }
+
     /// Builds everything that can fail.
-    pub(in crate::gateway) fn new(upstream: &link::Upstream) -> Result<Self, String> {
+    fn new(upstream: &link::Upstream, version: u64) -> Result<Self, String> {
         let address = upstream.address.clone();
         let authority = address.parse().map_err(|e| format!("upstream address {address:?} is not host:port: {e}"))?;
         let tls = upstream.tls.as_ref().map(client_side).transpose()?;
         let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-        Ok(Self { address, tls, authority, scheme })
+        Ok(Self { version, address, made_from: upstream.tls.clone(), tls, authority, scheme })
     }
 
     /// Opens a connection and starts its driver, which calls `ended` when the connection is over.

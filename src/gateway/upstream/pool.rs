@@ -56,6 +56,7 @@ struct Inner {
 }
 
 struct Connection {
+    connector: Arc<Connector>,
     send: SendRequest<Bytes>,
     streams: AtomicUsize,
     born: Instant,
@@ -66,6 +67,8 @@ struct Connection {
 pub(in crate::gateway) struct Lease {
     /// Opens the stream.
     pub send: SendRequest<Bytes>,
+    /// Made the connection.
+    pub connector: Arc<Connector>,
     connection: Arc<Connection>,
 }
 
@@ -82,7 +85,7 @@ enum Pick {
 }
 
 impl Pool {
-    /// A place on a connection of `connector`, waiting until `deadline` for one.
+    /// A place on a connection of `connector` or of a newer one, waiting until `deadline` for it.
     pub(in crate::gateway) async fn acquire(
         self: &Arc<Self>,
         connector: &Arc<Connector>,
@@ -104,14 +107,14 @@ impl Pool {
 
     fn pick(self: &Arc<Self>, connector: &Arc<Connector>) -> Pick {
         let mut inner = self.lock();
-        inner.serve(connector);
+        let newest = inner.serve(connector);
         let (found, young) = inner.find();
         if (found.is_none() || !young) && !inner.dialling {
             if found.is_none() && inner.connections.len() >= CONNECTIONS {
                 return Pick::Full;
             }
             inner.dialling = true;
-            tokio::spawn(self.clone().dial(connector.clone(), inner.failures));
+            tokio::spawn(self.clone().dial(newest, inner.failures));
         }
         found.map_or(Pick::Wait, Pick::Stream)
     }
@@ -133,14 +136,20 @@ impl Pool {
 }
 
 impl Inner {
-    /// A new version of the material has a new connector: connections of the old one finish what they carry.
-    fn serve(&mut self, connector: &Arc<Connector>) {
-        if !self.connector.as_ref().is_some_and(|held| Arc::ptr_eq(held, connector)) {
-            self.connector = Some(connector.clone());
-            self.connections.clear();
-            self.failures = 0;
-        }
+    /// The newest connector known. Connections of those before finish what they carry; a call that was decided under
+    /// older material never brings them back, or the two would dial for each other's eviction.
+    fn serve(&mut self, connector: &Arc<Connector>) -> Arc<Connector> {
+        let newest = match self.connector.take() {
+            Some(held) if held.version >= connector.version => held,
+            _ => {
+                self.connections.clear();
+                self.failures = 0;
+                connector.clone()
+            }
+        };
+        self.connector = Some(newest.clone());
         self.connections.retain(|connection| !connection.ended.load(Ordering::Relaxed));
+        newest
     }
 
     /// The least loaded connection with room, and whether it is young.
@@ -180,7 +189,8 @@ impl Inner {
                 let born = Instant::now();
                 // Old ones finish what they carry; dropping our handle lets them close after that.
                 self.connections.retain(|connection| born - connection.born < AGE);
-                self.connections.push(Arc::new(Connection { send, streams: AtomicUsize::new(0), born, ended }));
+                let (connector, streams) = (connector.clone(), AtomicUsize::new(0));
+                self.connections.push(Arc::new(Connection { connector, send, streams, born, ended }));
                 self.failures = 0;
             }
             Ok(_) => {}
@@ -202,7 +212,7 @@ impl Connection {
         match self.send.clone().ready().now_or_never() {
             Some(Ok(send)) => {
                 self.streams.fetch_add(1, Ordering::Relaxed);
-                Ok(Some(Lease { send, connection: self.clone() }))
+                Ok(Some(Lease { send, connector: self.connector.clone(), connection: self.clone() }))
             }
             Some(Err(_)) => Err(()),
             None => Ok(None),
