@@ -139,6 +139,12 @@ def test_the_image_holds_what_the_guide_uses():
         assert bash(SERVER, f"command -v {tool}").ok, tool
 
 
+def test_the_program_is_small_and_needs_no_library():
+    assert int(bash(SERVER, "stat -c %s /usr/local/bin/temporal-warden").stdout) <= 12 * 1024 * 1024
+    # One that is linked dynamically begins by asking for its interpreter.
+    assert not bash(SERVER, "head -c 4096 /usr/local/bin/temporal-warden | grep -aq /lib/ld").ok
+
+
 def audit() -> list[dict]:
     return [json.loads(line) for line in must("docker", "exec", SERVER, "cat", "/var/log/temporal/audit.jsonl").splitlines()]
 
