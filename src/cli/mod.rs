@@ -4,6 +4,7 @@ mod ask;
 mod audit;
 mod cert;
 mod config;
+mod connect;
 mod healthcheck;
 mod init;
 mod output;
@@ -62,6 +63,11 @@ enum Command {
     /// Settings: show.
     #[command(subcommand)]
     Config(config::Command),
+    /// Print a program that connects to this deployment: python, go, typescript, java or cli.
+    #[command(
+        after_help = "Examples:\n  docker exec app_data_temporal_server temporal-warden connect python > connect.py\n  temporal-warden connect go --address temporal.example.com:7233 --certs ./certs"
+    )]
+    Connect(connect::Arguments),
     /// What runs, what serves, what expires when.
     #[command(after_help = "Examples:\n  temporal-warden status\n  temporal-warden status --json | jq .serving")]
     Status(status::Arguments),
@@ -92,6 +98,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Command::Token(command) => token::main(&command),
         Command::Config(command) => config::main(&command),
         Command::Audit(command) => audit::main(&command),
+        Command::Connect(arguments) => connect::main(&arguments),
         Command::Status(arguments) => status::main(&arguments),
         Command::Healthcheck => healthcheck::main(),
         Command::Gateway => crate::gateway::run(),

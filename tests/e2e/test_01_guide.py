@@ -233,3 +233,11 @@ def test_the_cli_front_keeps_exit_codes_help_and_completion():
     alone = in_server("temporal workflow list --auth-plugin jwt")
     assert not alone.ok
     assert "--auth-token-file" in alone.text
+
+
+def test_the_program_that_the_warden_prints_connects_from_an_application():
+    program = must("docker", "exec", SERVER, "temporal-warden", "connect", "python")
+    done = python(APP, program)
+    assert done.stdout.startswith("connected: "), done.text
+    line = must("docker", "exec", SERVER, "temporal-warden", "connect", "cli")
+    assert in_server(line).stdout.startswith("Total: ")
