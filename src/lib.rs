@@ -2,7 +2,7 @@
 //!
 //! A module uses those to its left, never to its right:
 //!
-//! `config → pki → tokens → store → temporal → supervisor → gateway → rotation → admin`
+//! `config → pki → tokens → store → temporal → supervisor → gateway → rotation → admin → doctor`
 //!
 //! `app` wires them; `backoff`, `clock`, `secret`, `signals` and `telemetry` lie below all; `cli` sits on top.
 //!
@@ -19,6 +19,7 @@ pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod gateway;
 pub mod pki;
 pub mod rotation;

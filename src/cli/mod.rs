@@ -5,6 +5,7 @@ mod audit;
 mod cert;
 mod config;
 mod connect;
+mod doctor;
 mod healthcheck;
 mod init;
 mod output;
@@ -68,6 +69,11 @@ enum Command {
         after_help = "Examples:\n  docker exec app_data_temporal_server temporal-warden connect python > connect.py\n  temporal-warden connect go --address temporal.example.com:7233 --certs ./certs"
     )]
     Connect(connect::Arguments),
+    /// Check the whole chain from outside in; for each failure the one thing to do. Exit 1 if anything is wrong.
+    #[command(
+        after_help = "Examples:\n  docker exec app_data_temporal_server temporal-warden doctor\n  temporal-warden doctor --address temporal.example.com:7233"
+    )]
+    Doctor(doctor::Arguments),
     /// What runs, what serves, what expires when.
     #[command(after_help = "Examples:\n  temporal-warden status\n  temporal-warden status --json | jq .serving")]
     Status(status::Arguments),
@@ -99,6 +105,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Command::Config(command) => config::main(&command),
         Command::Audit(command) => audit::main(&command),
         Command::Connect(arguments) => connect::main(&arguments),
+        Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Status(arguments) => status::main(&arguments),
         Command::Healthcheck => healthcheck::main(),
         Command::Gateway => crate::gateway::run(),

@@ -185,3 +185,13 @@ def test_every_service_is_healthy_and_none_was_restarted_on_the_way():
     assert len(names) == 4
     for name in names:
         assert inspect(name, "{{.State.Health.Status}} {{.RestartCount}}") == "healthy 0"
+
+
+def test_the_doctor_finds_nothing_wrong_and_says_what_to_do_where_it_does():
+    well = run("docker", "exec", SERVER, "temporal-warden", "doctor", "--address", "temporal:7233")
+    assert well.ok, well.text
+    assert "0 wrong, 0 to look at" in well.stdout, well.stdout
+    nowhere = run("docker", "exec", SERVER, "temporal-warden", "doctor", "--json", "--address", "temporal:7999")
+    assert nowhere.returncode == 1
+    (bad,) = (f for f in json.loads(nowhere.stdout) if f["verdict"] == "bad")
+    assert bad["check"] == "port" and bad["fix"]

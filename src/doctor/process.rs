@@ -1,0 +1,77 @@
+//! PID 1, its children, and what it published.
+
+use super::Finding;
+use crate::admin::status::{Child, Status};
+
+/// Restarts of one child from which on it is said.
+const MANY: u32 = 3;
+
+pub(super) fn check(status: &Result<Status, String>) -> Vec<Finding> {
+    let status = match status {
+        Ok(status) => status,
+        Err(why) => {
+            let fix =
+                "start it (`docker compose up -d temporal`); `docker logs app_data_temporal_server` says why it ended";
+            return vec![Finding::bad("pid 1", why, fix)];
+        }
+    };
+    let mut findings = vec![Finding::good("pid 1", format!("temporal-warden {} runs", status.version))];
+    let taken_back = "if that is not meant, take it back (docs/configuration.md)";
+    findings.extend(status.warnings.iter().map(|warning| Finding::warning("settings", warning, taken_back)));
+    findings.extend(status.children.iter().map(child));
+    for bundle in &status.bundles {
+        // A folder that is no mount belongs to a service this deployment does not have.
+        if !bundle.state.contains("generation") && !bundle.state.contains("not a mount") {
+            let fix = "mount its volume writable for the server and read-only for its consumer";
+            findings.push(Finding::bad("bundle", format!("{}: {}", bundle.name, bundle.state), fix));
+        }
+    }
+    findings
+}
+
+fn child(child: &Child) -> Finding {
+    let last = child.last_exit.as_deref().unwrap_or("none");
+    match child.state.as_str() {
+        "ready" if child.restarts < MANY => Finding::good("process", format!("{} is ready", child.name)),
+        "ready" => Finding::warning(
+            "process",
+            format!("{} is ready after {} restarts, the last exit: {last}", child.name, child.restarts),
+            format!("read why it ended: docker logs app_data_temporal_server | grep -F '[{}]'", child.name),
+        ),
+        state => Finding::bad(
+            "process",
+            format!("{} is {state}, the last exit: {last}", child.name),
+            format!(
+                "wait for its start, or read why not: docker logs app_data_temporal_server | grep -F '[{}]'",
+                child.name
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::doctor::Verdict;
+
+    fn verdict(state: &str, restarts: u32) -> Verdict {
+        let name = "temporal".to_owned();
+        let since = OffsetDateTime::UNIX_EPOCH;
+        child(&Child { name, state: state.to_owned(), pid: None, restarts, since, last_exit: None }).verdict
+    }
+
+    #[test]
+    fn a_child_that_restarts_again_and_again_is_said_even_when_it_is_ready() {
+        let verdicts = [("ready", 0), ("ready", 3), ("backoff", 1)].map(|(state, n)| verdict(state, n));
+        assert_eq!(verdicts, [Verdict::Good, Verdict::Warning, Verdict::Bad]);
+    }
+
+    #[test]
+    fn with_no_pid_1_nothing_else_is_said_of_it() {
+        let findings = check(&Err("no socket".to_owned()));
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].fix.is_some());
+    }
+}
