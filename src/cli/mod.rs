@@ -75,7 +75,9 @@ enum Command {
     )]
     Doctor(doctor::Arguments),
     /// What runs, what serves, what expires when.
-    #[command(after_help = "Examples:\n  temporal-warden status\n  temporal-warden status --json | jq .serving")]
+    #[command(
+        after_help = "Examples:\n  temporal-warden status\n  temporal-warden status --json | jq .serving\n  temporal-warden status --watch"
+    )]
     Status(status::Arguments),
     /// Exit 0 when /health says SERVING, 1 otherwise (for HEALTHCHECK).
     #[command(after_help = "Example:\n  docker exec app_data_temporal_server temporal-warden healthcheck")]

@@ -4,7 +4,13 @@ use std::io::{self, Write};
 
 /// Writes `text` as it is.
 pub(super) fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    offer(text);
+}
+
+/// Writes `text` as it is; whether somebody still reads.
+pub(super) fn offer(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 /// Writes `text` and a line end.

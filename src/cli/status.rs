@@ -1,12 +1,16 @@
 //! `temporal-warden status`, and the tables of `cert list|verify` and `token list`.
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal, stdout},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Args;
 
 use super::{
     Exit, ask,
-    output::{print, print_line},
+    output::{offer, print, print_line},
 };
 use crate::{
     admin::{
@@ -14,6 +18,7 @@ use crate::{
         status::{render, render_artefacts},
     },
     clock,
+    config::Config,
     rotation::{self, Artefact},
 };
 
@@ -38,30 +43,59 @@ pub(super) struct Arguments {
     /// As JSON.
     #[arg(long)]
     json: bool,
+    /// Again every two seconds, until it is interrupted; with --json a document a line.
+    #[arg(long)]
+    watch: bool,
 }
+
+/// Between two looks of `--watch`.
+const WATCH: Duration = Duration::from_secs(2);
+/// Cursor home, and the rest of the screen cleared (ECMA-48 CUP, ED).
+const FRESH_SCREEN: &str = "\x1b[H\x1b[J";
 
 pub(super) fn main(arguments: &Arguments) -> ExitCode {
     let config = match ask::configuration() {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match ask::ask(&config, &Request::Status, |_| {}) {
-        Ok(Reply::Status(status)) if arguments.json => print_json(&*status),
-        Ok(Reply::Status(status)) => {
-            print(&render(&status, clock::now()));
+    if arguments.watch {
+        return watch(&config, arguments);
+    }
+    match look(&config, arguments) {
+        Ok(text) => {
+            print(&text);
             Exit::Done.into()
         }
-        Ok(other) => {
-            eprintln!("temporal-warden: unexpected answer {other:?}");
+        Err(why) => {
+            eprintln!("temporal-warden: {why}");
             Exit::Failed.into()
         }
-        Err(error @ ControlError::NotRunning { .. }) => {
-            eprintln!(
-                "{error}\nstart it with `temporal-warden run`; `temporal-warden cert verify` looks at the files without it"
-            );
-            Exit::Failed.into()
-        }
-        Err(error) => ask::failed(&error),
+    }
+}
+
+/// Until nobody reads. A server that restarts is what one watches for: nobody there is no reason to end.
+fn watch(config: &Config, arguments: &Arguments) -> ExitCode {
+    let fresh = if stdout().is_terminal() && !arguments.json { FRESH_SCREEN } else { "" };
+    let again = || look(config, arguments).unwrap_or_else(|why| why + "\n");
+    while offer(&format!("{fresh}{}", again())) {
+        std::thread::sleep(WATCH);
+    }
+    Exit::Done.into()
+}
+
+/// The status as it is to be printed, or why there is none.
+fn look(config: &Config, arguments: &Arguments) -> Result<String, String> {
+    match ask::ask(config, &Request::Status, |_| {}) {
+        Ok(Reply::Status(status)) => match (arguments.json, arguments.watch) {
+            (false, _) => Ok(render(&status, clock::now())),
+            (true, true) => serde_json::to_string(&*status).map(|line| line + "\n").map_err(|e| e.to_string()),
+            (true, false) => serde_json::to_string_pretty(&*status).map(|text| text + "\n").map_err(|e| e.to_string()),
+        },
+        Ok(other) => Err(format!("unexpected answer {other:?}")),
+        Err(error @ ControlError::NotRunning { .. }) => Err(format!(
+            "{error}\nstart it with `temporal-warden run`; `temporal-warden cert verify` looks at the files without it"
+        )),
+        Err(error) => Err(error.to_string()),
     }
 }
 
