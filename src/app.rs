@@ -3,6 +3,7 @@
 //! Start: doors (sockets, audit file) → control socket → material → gateway, schema, engine, namespaces
 //! ([`bring_up`]); `cli::run` has read the configuration and dropped capabilities before. Stop: gateway drains, then Temporal, then everything else.
 
+mod audit_log;
 mod bring_up;
 mod desk;
 mod doors;
@@ -17,20 +18,21 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use self::engine::ThisBoot;
+use self::{audit_log::AuditLog, engine::ThisBoot};
 use crate::{
     admin::{
         self, Reply,
         status::{Bundle, Status},
     },
+    audit::{Act, By, Journal},
     clock,
     config::Config,
     gateway::{
-        link::{AUDIT_FD, Auth, Health, Hello, LINK_FD, LISTEN_FD, Material, PLAINTEXT_FD, Phase, ServerTls},
+        link::{Auth, Health, Hello, LINK_FD, LISTEN_FD, Material, PLAINTEXT_FD, Phase, ServerTls},
         parent::Parent,
     },
     pki::Boot,
-    rotation::{self, Live},
+    rotation::{self, Live, Summary},
     signals::Signals,
     supervisor::{self, Adoption, Child, ChildSpec, Handle, Policy, Supervisor, User},
     telemetry,
@@ -82,6 +84,7 @@ struct Warden {
     parent: Parent,
     supervisor: Handle,
     adoption: Adoption,
+    audit: AuditLog,
     live: RefCell<Live>,
     making: Mutex<()>,
 }
@@ -96,6 +99,7 @@ pub fn run(config: Config, signals: Signals) -> ExitCode {
         match start(config, signals).await {
             Ok((warden, supervisor)) => {
                 let ended = supervisor.run(|outside| upkeep::outside(&warden, outside)).await;
+                warden.audit.journal.flush(LAST_LINES);
                 ended.unwrap_or_else(|cause| fail(&Error::Io(cause)))
             }
             Err(cause) => fail(&cause),
@@ -122,8 +126,17 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     announce(&config, supervisor.adoption());
     doors::runtime_dir(&config.runtime_dir)?;
     let doors = doors::Doors::open(&config)?;
+    let audit = AuditLog::open(&config)?;
+    audit.journal.note(Act::Start, By::Itself, &format!("temporal-warden {}", env!("CARGO_PKG_VERSION")));
     let control = admin::bind(&config.runtime_dir)?;
-    let live = first_material(&config).await?;
+    let live = match first_material(&config, &audit.journal).await {
+        Ok(live) => live,
+        Err(cause) => {
+            audit.journal.failed(Act::MakeMissing, By::Itself, &cause.to_string());
+            audit.journal.flush(LAST_LINES);
+            return Err(cause);
+        }
+    };
     doors::data_dir(&config)?;
     let boot = Boot::create(clock::now())?;
     let boot = ThisBoot::prepare(&config, boot, SigningKey::generate()?, &live.postgres_password)?;
@@ -138,6 +151,7 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
         parent,
         supervisor: handle,
         adoption: supervisor.adoption(),
+        audit,
         live: RefCell::new(live),
         making: Mutex::new(()),
     });
@@ -147,6 +161,8 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     spawn_local(bring_up::bring_up(warden.clone()));
     spawn_local(upkeep::watch_health(warden.clone()));
     spawn_local(upkeep::renew(warden.clone()));
+    spawn_local(audit_log::keep(warden.clone()));
+    spawn_local(audit_log::restarts(warden.clone()));
     Ok((warden, supervisor))
 }
 
@@ -173,12 +189,22 @@ fn warnings(config: &Config, adoption: Adoption) -> Vec<String> {
     all
 }
 
-async fn first_material(config: &Config) -> Result<Live, Error> {
+async fn first_material(config: &Config, journal: &Journal) -> Result<Live, Error> {
     let config = config.clone();
     let work = tokio::task::spawn_blocking(move || {
-        rotation::apply(&config, clock::now(), rotation::Request::MakeMissing, &mut |event| info!("{event}"))
+        let mut summary = Summary::default();
+        let mut hear = |event: rotation::Event| {
+            summary.hear(&event);
+            info!("{event}");
+        };
+        let live = rotation::apply(&config, clock::now(), rotation::Request::MakeMissing, &mut hear);
+        live.map(|live| (live, summary))
     });
-    Ok(work.await.map_err(io::Error::other)??)
+    let (live, summary) = work.await.map_err(io::Error::other)??;
+    if !summary.is_empty() {
+        journal.note(Act::MakeMissing, By::Itself, &summary.to_string());
+    }
+    Ok(live)
 }
 
 fn hello(config: &Config) -> Hello {
@@ -196,7 +222,7 @@ fn hello(config: &Config) -> Hello {
         audit_stdout: config.audit.stdout,
         audit_sync: config.audit.sync,
         audit_fail: config.audit.fail,
-        audit_last: doors::end_of_audit(&config.audit.file),
+        audit_last: audit_log::gateway_link(config),
     }
 }
 
@@ -243,8 +269,8 @@ impl Warden {
 
     fn gateway_spec(&self) -> io::Result<ChildSpec> {
         let doors = self.doors.borrow().clone().ok_or_else(|| io::Error::other("the doors are closed: stopping"))?;
-        let mut fds =
-            vec![(LINK_FD, self.parent.new_end()?.into()), (LISTEN_FD, doors.listen), (AUDIT_FD, doors.audit)];
+        let mut fds = vec![(LINK_FD, self.parent.new_end()?.into()), (LISTEN_FD, doors.listen)];
+        fds.extend(self.audit.descriptors()?);
         fds.extend(doors.plaintext.map(|door| (PLAINTEXT_FD, door)));
         Ok(ChildSpec {
             name: GATEWAY,

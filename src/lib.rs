@@ -4,7 +4,7 @@
 //!
 //! `config → pki → tokens → store → temporal → supervisor → gateway → rotation → admin → doctor`
 //!
-//! `app` wires them; `backoff`, `clock`, `secret`, `signals` and `telemetry` lie below all; `cli` sits on top.
+//! `app` wires them; `audit`, `backoff`, `clock`, `secret`, `signals` and `telemetry` lie below all; `cli` sits on top.
 //!
 //! First start, as data: environment and file → [`config::Config`] → what exists on disk → `rotation::plan`
 //! says what is missing → `pki` and `tokens` make it → `store` publishes one generation → `temporal` renders the
@@ -15,6 +15,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod backoff;
 pub mod cli;
 pub mod clock;

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::status::Status;
 use crate::{
+    audit::By,
     gateway::link::{receive, send},
     rotation,
 };
@@ -117,6 +118,7 @@ pub fn bind(runtime_dir: &Path) -> Result<UnixListener, ControlError> {
 #[derive(Debug)]
 pub struct Server {
     stream: UnixStream,
+    by: By,
 }
 
 impl Server {
@@ -127,7 +129,13 @@ impl Server {
             return None;
         }
         let request = timeout(REQUEST_LIMIT, receive(&mut stream)).await.ok()?.ok()??;
-        Some((Self { stream }, request))
+        let by = By::Control { uid: peer.uid(), pid: peer.pid() };
+        Some((Self { stream, by }, request))
+    }
+
+    /// Who asks, for the audit log.
+    pub fn by(&self) -> By {
+        self.by
     }
 
     /// Answers; a peer that went away is nobody's failure.

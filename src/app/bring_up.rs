@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::Warden;
 use crate::{
+    audit::{Act, By},
     backoff,
     gateway::link::Phase,
     temporal::namespaces::{self, Next, Outcome},
@@ -74,6 +75,7 @@ async fn register(warden: &Warden, namespace: &str) {
         let outcome = warden.register(namespace).await;
         if outcome == Outcome::Created {
             info!("namespace {namespace} registered");
+            warden.audit.journal.note(Act::RegisterNamespace, By::Itself, namespace);
         }
         match (namespaces::next(namespace, attempt, &outcome), outcome) {
             (Next::Done, _) => return,

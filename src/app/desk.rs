@@ -8,9 +8,10 @@ use tracing::{error, info, warn};
 use super::Warden;
 use crate::{
     admin::{Reply, Request, Server},
+    audit::{Act, By},
     clock,
     gateway::parent::Answer,
-    rotation::{self, Live},
+    rotation::{self, Live, Summary},
 };
 
 /// How long a gateway may take to switch to new material before the person who asked is told so.
@@ -37,6 +38,8 @@ pub(super) async fn serve(warden: Rc<Warden>, listener: UnixListener) {
 }
 
 async fn answer(warden: &Warden, mut server: Server, request: Request) {
+    let (act, by) = (act(&request), server.by());
+    let mut came_of_it = String::new();
     let reply = match request {
         Request::Health => warden.health_reply(),
         Request::Status => match warden.status().await {
@@ -44,41 +47,66 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
             Err(reason) => Reply::Failed { reason },
         },
         Request::Make { request } => match make(warden, request, Some(&mut server)).await {
-            Ok(()) => Reply::Done,
+            Ok(summary) => {
+                came_of_it = summary.to_string();
+                Reply::Done
+            }
             Err(reason) => Reply::Failed { reason },
         },
     };
+    match (act, &reply) {
+        (None, _) => {}
+        (Some(act), Reply::Failed { reason }) => warden.audit.journal.failed(act, by, reason),
+        (Some(act), _) => warden.audit.journal.note(act, by, &came_of_it),
+    }
     server.reply(&reply).await;
 }
 
-/// Makes material and brings it into force; `asker` hears what happens.
+/// What a request is on record as; `None` for one that changes nothing.
+fn act(request: &Request) -> Option<Act> {
+    match request {
+        Request::Health | Request::Status => None,
+        Request::Make { request } => Some(request.act()),
+    }
+}
+
+/// Makes material and brings it into force; `asker` hears what happens, the caller puts it on record.
 pub(super) async fn make(
     warden: &Warden,
     request: rotation::Request,
     mut asker: Option<&mut Server>,
-) -> Result<(), String> {
+) -> Result<Summary, String> {
     let _one_at_a_time = warden.making.lock().await;
     let before = warden.live.borrow().generation;
-    let live = apply(warden, request, &mut asker).await?;
+    let mut summary = Summary::default();
+    let live = apply(warden, request, &mut asker, &mut summary).await?;
     let generation = live.generation;
     warden.live.replace(live);
     if generation != before {
-        let line = in_force(warden, generation).await?;
+        let by = asker.as_ref().map_or(By::Itself, |server| server.by());
+        let line = in_force(warden, generation, by).await?;
         say(&mut asker, line).await;
     }
-    Ok(())
+    Ok(summary)
 }
 
 /// Runs `rotation::apply` off PID 1's only thread, for it waits for locks and disks.
-async fn apply(warden: &Warden, request: rotation::Request, asker: &mut Option<&mut Server>) -> Result<Live, String> {
+async fn apply(
+    warden: &Warden,
+    request: rotation::Request,
+    asker: &mut Option<&mut Server>,
+    summary: &mut Summary,
+) -> Result<Live, String> {
     let (events, mut heard) = mpsc::unbounded_channel();
     let config = warden.config.clone();
     let work = tokio::task::spawn_blocking(move || {
         rotation::apply(&config, clock::now(), request, &mut |event| {
-            let _ = events.send(event.to_string());
+            let _ = events.send(event);
         })
     });
-    while let Some(line) = heard.recv().await {
+    while let Some(event) = heard.recv().await {
+        summary.hear(&event);
+        let line = event.to_string();
         info!("{line}");
         say(asker, line).await;
     }
@@ -93,13 +121,17 @@ async fn apply(warden: &Warden, request: rotation::Request, asker: &mut Option<&
 }
 
 /// Hands the live generation to the gateway and waits until it serves it.
-async fn in_force(warden: &Warden, generation: u64) -> Result<String, String> {
+async fn in_force(warden: &Warden, generation: u64, by: By) -> Result<String, String> {
     let line = match warden.parent.publish(warden.material(), SWITCH_LIMIT).await {
         Some(Answer::Switched(_)) => format!("the gateway serves generation {generation}"),
-        Some(Answer::Refused(_, reason)) => return Err(format!("the gateway keeps the old material: {reason}")),
+        Some(Answer::Refused(_, reason)) => {
+            warden.audit.journal.failed(Act::SwitchMaterial, by, &format!("generation {generation}: {reason}"));
+            return Err(format!("the gateway keeps the old material: {reason}"));
+        }
         None => format!("generation {generation} is published; the gateway takes it when it is back"),
     };
     info!("{line}");
+    warden.audit.journal.note(Act::SwitchMaterial, by, &line);
     Ok(line)
 }
 

@@ -1,12 +1,12 @@
-//! What PID 1 opens for others while it still may: listening sockets, the audit file, the runtime folder.
+//! What PID 1 opens for others while it still may: listening sockets, the runtime folder. (The audit file:
+//! [`super::audit_log`].)
 
 use std::{
-    fs,
-    io::{self, Read, Seek, SeekFrom, Write},
+    fs, io,
     net::SocketAddr,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::{OpenOptionsExt, PermissionsExt},
+        unix::fs::PermissionsExt,
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,14 +14,12 @@ use std::{
 
 use nix::{
     sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt},
-    unistd::{Gid, Uid, fchown, geteuid},
+    unistd::{Gid, Uid, geteuid},
 };
 
-use tracing::warn;
-
 use crate::{
+    audit,
     config::{Config, Database, EngineKind},
-    gateway::last_audit_link,
 };
 
 /// Connections that wait while the gateway restarts (contract §9); the kernel caps it at `net.core.somaxconn`.
@@ -34,8 +32,6 @@ pub(super) struct Doors {
     pub(super) listen: Arc<OwnedFd>,
     /// The plaintext door, if configured.
     pub(super) plaintext: Option<Arc<OwnedFd>>,
-    /// The audit file, `O_APPEND`.
-    pub(super) audit: Arc<OwnedFd>,
 }
 
 /// A door that could not be opened.
@@ -78,7 +74,6 @@ impl Doors {
         Ok(Self {
             listen: door(config.gateway.listen, "WARDEN_LISTEN")?,
             plaintext: plaintext.map(|a| door(a, "WARDEN_PLAINTEXT_LISTEN")).transpose()?,
-            audit: Arc::new(audit(config)?),
         })
     }
 }
@@ -131,75 +126,17 @@ fn listening(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A full disk may have cut the last line: the next record starts on a line of its own, so that only one is damaged.
-fn end_torn_line(mut file: &fs::File, path: &Path) -> io::Result<()> {
-    let mut last = [b'\n'];
-    let mut reader = fs::File::open(path)?;
-    if reader.metadata()?.len() > 0 {
-        reader.seek(SeekFrom::End(-1))?;
-        reader.read_exact(&mut last)?;
-    }
-    if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") }
-}
-
-/// How much of the audit file's end is looked at for its last record; one is some kilobytes at most.
-const AUDIT_TAIL: u64 = 1 << 20;
-
-/// Where the gateway's hash chain stands; `None` starts a new one, and says so where a file was there.
-pub(super) fn end_of_audit(path: &Path) -> Option<(u64, String)> {
-    let tail = || -> io::Result<Vec<u8>> {
-        let mut file = fs::File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(AUDIT_TAIL)))?;
-        let mut tail = Vec::new();
-        file.read_to_end(&mut tail)?;
-        Ok(tail)
-    };
-    match tail() {
-        Ok(tail) if tail.is_empty() => None,
-        Ok(tail) => last_audit_link(&tail).or_else(|| {
-            warn!("{}: no whole record at its end; the audit chain starts anew", path.display());
-            None
-        }),
-        Err(cause) => {
-            warn!("{}: cannot be read ({cause}); the audit chain starts anew", path.display());
-            None
-        }
-    }
-}
-
-/// Root owns folder and file; the gateway's group may look the file up, and writes through the descriptor only.
-fn audit(config: &Config) -> Result<OwnedFd, DoorError> {
+/// The folder of the audit log, and the file in it: root owns both; the gateway's group may look the file up, and
+/// writes through the descriptor only.
+pub(super) fn audit(config: &Config) -> Result<fs::File, DoorError> {
     let path = &config.audit.file;
-    let fail = |source| DoorError::Audit { path: path.clone(), source };
     if let Some(parent) = path.parent() {
         folder(parent, 0o750, "WARDEN_AUDIT_FILE")?;
     }
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC;
-    let file = fs::OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
-    let file = file.map_err(fail)?;
-    file.set_permissions(fs::Permissions::from_mode(0o640)).map_err(fail)?;
-    end_torn_line(&file, path).map_err(fail)?;
-    if geteuid().is_root() {
-        let group = Gid::from_raw(config.gateway.uid);
-        fchown(&file, None, Some(group)).map_err(|e| fail(e.into()))?;
-    }
-    Ok(file.into())
+    audit::open(path, audit_group(config)).map_err(|source| DoorError::Audit { path: path.clone(), source })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_torn_last_line_is_ended_and_a_whole_one_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("audit.jsonl");
-        for (before, after) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"se", "{}\n{\"se\n")] {
-            fs::write(&path, before).unwrap();
-            let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-            end_torn_line(&file, &path).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), after);
-        }
-    }
+/// The group of audit files; only root can give them one.
+pub(super) fn audit_group(config: &Config) -> Option<u32> {
+    geteuid().is_root().then_some(config.gateway.uid)
 }

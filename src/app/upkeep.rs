@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::{GATEWAY, TEMPORAL, Warden, desk};
 use crate::{
+    audit::{Act, By},
     clock,
     gateway::link::{Health, Phase},
     rotation::{self, Request},
@@ -55,7 +56,7 @@ pub(super) async fn renew(warden: Rc<Warden>) {
         if !(is_due(&warden) || is_behind(&warden)) {
             continue;
         }
-        match desk::make(&warden, Request::MakeMissing, None).await {
+        match make(&warden, By::Itself).await {
             Err(reason) => warn!("the renewal failed and is tried again in {RETRY:?}: {reason}"),
             // With an offline CA what is due stays due; it was said why.
             Ok(()) if is_due(&warden) => {}
@@ -63,6 +64,17 @@ pub(super) async fn renew(warden: Rc<Warden>) {
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+/// Makes what is due without anybody at the desk; on record when something came of it.
+async fn make(warden: &Warden, by: By) -> Result<(), String> {
+    let done = desk::make(warden, Request::MakeMissing, None).await;
+    match &done {
+        Ok(summary) if summary.is_empty() => {}
+        Ok(summary) => warden.audit.journal.note(Act::MakeMissing, by, &summary.to_string()),
+        Err(reason) => warden.audit.journal.failed(Act::MakeMissing, by, reason),
+    }
+    done.map(drop)
 }
 
 fn is_due(warden: &Warden) -> bool {
@@ -80,6 +92,7 @@ pub(super) fn outside(warden: &Rc<Warden>, event: Outside) {
     match event {
         Outside::Hup => drop(spawn_local(reload(warden.clone()))),
         Outside::Stopping => {
+            warden.audit.journal.note(Act::Stop, By::Itself, "");
             warden.parent.phase(Phase::Stopping);
             warden.doors.replace(None);
         }
@@ -87,8 +100,9 @@ pub(super) fn outside(warden: &Rc<Warden>, event: Outside) {
 }
 
 async fn reload(warden: Rc<Warden>) {
-    info!("SIGHUP: certificates and tokens are read again");
-    if let Err(reason) = desk::make(&warden, Request::MakeMissing, None).await {
+    info!("SIGHUP: certificates, tokens and the place of the audit log are looked at again");
+    warden.audit.look().await;
+    if let Err(reason) = make(&warden, By::Hangup).await {
         warn!("the reload failed: {reason}");
     }
 }

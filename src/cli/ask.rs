@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use super::{Exit, output::print_line};
 use crate::{
     admin::{Client, ControlError, Reply, Request},
+    audit::{Act, By, note_here},
     clock,
     config::{Config, load},
-    rotation,
+    rotation::{self, Summary},
 };
 
 /// Prints a failure with its causes and gives the exit code for it.
@@ -58,8 +59,28 @@ pub(super) fn make(request: rotation::Request) -> ExitCode {
 
 /// Makes material in this process.
 pub(super) fn make_here(config: &Config, request: rotation::Request) -> ExitCode {
-    match rotation::apply(config, clock::now(), request, &mut |event| print_line(&event.to_string())) {
-        Ok(_) => Exit::Done.into(),
-        Err(error) => failed(&error),
+    let mut summary = Summary::default();
+    let mut hear = |event: rotation::Event| {
+        summary.hear(&event);
+        print_line(&event.to_string());
+    };
+    match rotation::apply(config, clock::now(), request, &mut hear) {
+        Ok(_) if summary.is_empty() => Exit::Done.into(),
+        Ok(_) => {
+            note(config, request.act(), &summary.to_string());
+            Exit::Done.into()
+        }
+        Err(error) => {
+            note(config, request.act(), &format!("failed: {error}"));
+            failed(&error)
+        }
+    }
+}
+
+/// Leaves a record of what this command did itself, where there is an audit log it may write to.
+pub(super) fn note(config: &Config, act: Act, detail: &str) {
+    let group = nix::unistd::geteuid().is_root().then_some(config.gateway.uid);
+    if let Err(error) = note_here(&config.audit.file, group, act, By::this_command(), detail) {
+        eprintln!("temporal-warden: no record in the audit log {}: {error}", config.audit.file.display());
     }
 }

@@ -1,8 +1,6 @@
 //! `temporal-warden audit …`
 
 use std::{
-    fs::File,
-    io::BufReader,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -10,18 +8,23 @@ use std::{
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Exit, ask, output::print_line};
-use crate::gateway::audit_verify::{Finding, Verifier};
+use super::{Exit, ask, audit_tail, output::print_line};
+use crate::audit::{Series, Verifier, forward};
 
 /// Sub-commands of `audit`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check numbers and hash chain; names the first missing, altered, torn or out-of-order line. Exit 1 if there is one.
+    /// Show records: who did what, where, and whether it was allowed.
+    #[command(
+        after_help = "Examples:\n  temporal-warden audit tail\n  temporal-warden audit tail -f --decision deny\n  temporal-warden audit tail --principal temporal-client --since 1h --json | jq .method"
+    )]
+    Tail(audit_tail::Arguments),
+    /// Check numbers and hash chains: names each missing, altered or out-of-order line. Exit 1 if there is one.
     #[command(
         after_help = "Examples:\n  temporal-warden audit verify\n  temporal-warden audit verify old/audit.jsonl.1 old/audit.jsonl   (oldest first)"
     )]
     Verify {
-        /// Audit files, the oldest first; without: WARDEN_AUDIT_FILE, with FILE.1, FILE.2 … before it.
+        /// Audit files, the oldest first; without: WARDEN_AUDIT_FILE after its rotated predecessors.
         files: Vec<PathBuf>,
         /// As JSON.
         #[arg(long)]
@@ -30,63 +33,76 @@ pub(super) enum Command {
 }
 
 pub(super) fn main(command: &Command) -> ExitCode {
-    let Command::Verify { files, json } = command;
-    let files = if files.is_empty() {
-        match ask::configuration() {
-            Ok(config) => oldest_first(&config.audit.file),
+    match command {
+        Command::Tail(arguments) => audit_tail::main(arguments),
+        Command::Verify { files, json } => verify(files, *json),
+    }
+}
+
+/// The log that is configured, or a failure that was told.
+pub(super) fn configured() -> Result<Series, ExitCode> {
+    ask::configuration().map(|config| Series::of(&config.audit.file))
+}
+
+/// A failure to read `path`, in words.
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("failed to read the audit log {}: {error}; is it there and readable?", path.display())
+}
+
+fn verify(files: &[PathBuf], json: bool) -> ExitCode {
+    let files = match files {
+        [] => match configured().map(|series| (series.oldest_first(), series)) {
+            Ok((Ok(files), series)) if files.is_empty() => vec![series.current().to_owned()],
+            Ok((Ok(files), _)) => files,
+            Ok((Err(error), series)) => return failed(&unreadable(series.current(), &error)),
             Err(exit) => return exit,
-        }
-    } else {
-        files.clone()
+        },
+        files => files.to_vec(),
     };
     let mut verifier = Verifier::default();
-    match verify(&mut verifier, &files) {
-        Ok(finding) => {
-            print_line(&if *json { as_json(&verifier, finding.as_ref()) } else { text(&verifier, finding.as_ref()) });
-            if finding.is_none() { Exit::Done.into() } else { Exit::Failed.into() }
-        }
-        Err(message) => {
-            eprintln!("{message}");
-            Exit::Failed.into()
+    for path in &files {
+        let read = forward(path).and_then(|lines| verifier.file(&path.display().to_string(), lines));
+        if let Err(error) = read {
+            return failed(&unreadable(path, &error));
         }
     }
+    verifier.finish();
+    print_line(&if json { as_json(&verifier) } else { text(&verifier) });
+    if verifier.found() == 0 { Exit::Done.into() } else { Exit::Failed.into() }
 }
 
-/// `file` after the rotated `file.1`, `file.2` …, the highest number first.
-fn oldest_first(file: &Path) -> Vec<PathBuf> {
-    let rotated = |n: u32| PathBuf::from(format!("{}.{n}", file.display()));
-    let mut files = vec![file.to_owned()];
-    files.extend((1..).map(rotated).take_while(|f| f.exists()));
-    files.reverse();
-    files
+pub(super) fn failed(message: &str) -> ExitCode {
+    eprintln!("temporal-warden: {message}");
+    Exit::Failed.into()
 }
 
-fn verify(verifier: &mut Verifier, files: &[PathBuf]) -> Result<Option<Finding>, String> {
-    for path in files {
-        let fail =
-            |error| format!("failed to read the audit log {}: {error}; is it there and readable?", path.display());
-        let lines = BufReader::new(File::open(path).map_err(fail)?);
-        if let Some(finding) = verifier.file(&path.display().to_string(), lines).map_err(fail)? {
-            return Ok(Some(finding));
-        }
-    }
-    Ok(None)
+fn text(verifier: &Verifier) -> String {
+    let chains = verifier.writers().iter().map(|(writer, at)| match at.first {
+        1 => format!("{writer}: seq 1 to {}", at.last),
+        first => format!("{writer}: seq {first} to {} (what came before is not in these files)", at.last),
+    });
+    let torn = verifier.torn().iter().map(|place| format!("{place}: no record (a line cut by a crash or a full disk)"));
+    let wrong = verifier.findings().iter().map(|f| format!("{}: {}", f.place, f.fault));
+    let shown = verifier.findings().len() as u64;
+    let more = (verifier.found() > shown).then(|| format!("and {} more", verifier.found() - shown));
+    let verdict = match (verifier.found(), verifier.writers().is_empty()) {
+        (0, true) => "no records".to_owned(),
+        (0, false) => "no record is missing or altered".to_owned(),
+        (1, _) => "1 fault".to_owned(),
+        (faults, _) => format!("{faults} faults"),
+    };
+    chains.chain(torn).chain(wrong).chain(more).chain([verdict]).collect::<Vec<_>>().join("\n")
 }
 
-fn text(verifier: &Verifier, finding: Option<&Finding>) -> String {
-    let chains =
-        verifier.writers().iter().map(|(writer, at)| format!("{writer}: seq {} to {} in order", at.first, at.last));
-    let wrong = finding.map(|f| format!("{}: {}", f.place, f.fault));
-    let lines: Vec<_> = chains.chain(wrong).collect();
-    if lines.is_empty() { "no records".to_owned() } else { lines.join("\n") }
-}
-
-fn as_json(verifier: &Verifier, finding: Option<&Finding>) -> String {
+fn as_json(verifier: &Verifier) -> String {
     let writers: serde_json::Map<_, _> = verifier
         .writers()
         .iter()
         .map(|(writer, at)| (writer.clone(), json!({ "first": at.first, "last": at.last })))
         .collect();
-    let fault = finding.map(|f| json!({ "place": f.place, "fault": f.fault.to_string() }));
-    json!({ "intact": finding.is_none(), "writers": writers, "fault": fault }).to_string()
+    let faults: Vec<_> =
+        verifier.findings().iter().map(|f| json!({ "place": f.place, "fault": f.fault.to_string() })).collect();
+    let (intact, torn) = (verifier.found() == 0, verifier.torn());
+    json!({ "intact": intact, "writers": writers, "faults": faults, "found": verifier.found(), "torn": torn })
+        .to_string()
 }

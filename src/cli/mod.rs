@@ -2,6 +2,7 @@
 
 mod ask;
 mod audit;
+mod audit_tail;
 mod cert;
 mod config;
 mod connect;
@@ -58,8 +59,8 @@ enum Command {
     /// Tokens: generate, list.
     #[command(subcommand)]
     Token(token::Command),
-    /// The audit log: verify.
-    #[command(subcommand, after_help = "Example:\n  temporal-warden audit verify")]
+    /// The audit log: tail, verify.
+    #[command(subcommand, after_help = "Examples:\n  temporal-warden audit tail -f\n  temporal-warden audit verify")]
     Audit(audit::Command),
     /// Settings: show.
     #[command(subcommand)]

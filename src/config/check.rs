@@ -22,6 +22,8 @@ pub(super) struct Found {
 
 /// Shortest life of a certificate or token: below it renewal could not keep up.
 const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// A smaller file would be rotated by its first records.
+const SMALLEST_FILE: u64 = 16 << 10;
 const SECOND: Duration = Duration::from_secs(1);
 /// Names of the server certificate that are always there (contract §1).
 const SERVER_SANS: &str = "temporal,temporal-server,localhost,app_data_temporal_server,127.0.0.1,::1";
@@ -130,6 +132,8 @@ fn audit(p: &mut Parser, raw: &Raw) -> Audit {
         stdout: p.switch(&raw.audit_stdout),
         sync: p.choice(&raw.audit_sync, &[AuditSync::Batch], "batch or always"),
         fail: p.choice(&raw.audit_fail, &[AuditFail::Closed], "closed or open"),
+        max_size: p.size(&raw.audit_max_size, SMALLEST_FILE),
+        keep: p.number(&raw.audit_keep, 1..=10_000),
     }
 }
 

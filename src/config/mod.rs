@@ -135,6 +135,10 @@ pub struct Audit {
     pub sync: AuditSync,
     /// `WARDEN_AUDIT_FAIL`.
     pub fail: AuditFail,
+    /// `WARDEN_AUDIT_MAX_SIZE`, bytes; `None` = the warden does not rotate.
+    pub max_size: Option<u64>,
+    /// `WARDEN_AUDIT_KEEP`.
+    pub keep: u32,
 }
 
 /// What stands behind the gateway.

@@ -60,6 +60,31 @@ impl Parser {
         }
     }
 
+    /// A size in bytes of at least `least`, with a unit if one is written; `None` for 0.
+    pub(super) fn size(&mut self, setting: &Setting, least: u64) -> Option<u64> {
+        let text = setting.text.to_ascii_lowercase();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+        let unit = match text[digits.len()..].trim().trim_end_matches('b') {
+            "" => Some(1),
+            "k" | "ki" => Some(1 << 10),
+            "m" | "mi" => Some(1 << 20),
+            "g" | "gi" => Some(1 << 30),
+            _ => None,
+        };
+        match unit.and_then(|unit: u64| digits.parse::<u64>().ok()?.checked_mul(unit)) {
+            Some(0) => None,
+            Some(size) if size >= least => Some(size),
+            Some(_) => {
+                self.refuse(setting, format_args!("is too small; at least {}KiB, or 0 for no limit", least >> 10));
+                None
+            }
+            None => {
+                self.refuse(setting, "is no size; write for example 500KiB, 100MiB or 1GiB");
+                None
+            }
+        }
+    }
+
     /// `address:port`.
     pub(super) fn address(&mut self, setting: &Setting) -> SocketAddr {
         setting.text.parse().unwrap_or_else(|_| {

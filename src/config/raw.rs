@@ -67,6 +67,8 @@ pub(super) struct Raw {
     pub(super) audit_stdout: Setting,
     pub(super) audit_sync: Setting,
     pub(super) audit_fail: Setting,
+    pub(super) audit_max_size: Setting,
+    pub(super) audit_keep: Setting,
     pub(super) temporal_server: Setting,
     pub(super) temporal_sql_tool: Setting,
     pub(super) temporal_cli: Setting,

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    audit::{Recorder, Settings},
+    audit::{Recorder, Settings, receive_files},
     descriptors::Descriptors,
     health::Parts,
     link::{self, FromGateway, Hello, Material, Phase, ToGateway},
@@ -81,6 +81,9 @@ async fn serve(descriptors: Descriptors, signals: StopSignal) -> Result<(), Erro
         last: hello.audit_last.clone(),
     };
     let recorder = Recorder::start(descriptors.audit, settings).map_err(io("the audit writer"))?;
+    if let Some(files) = descriptors.audit_files {
+        receive_files(files, recorder.clone()).map_err(io("the next audit files"))?;
+    }
     let (control, shared) = Control::new(hello, serving, recorder, phase, to);
     let workers = Workers::start(&shared).map_err(io("the workers"))?;
     let mut acceptors = vec![tokio::spawn(accept(descriptors.listen, false, shared.clone(), workers.sockets()))];

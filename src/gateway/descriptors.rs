@@ -8,7 +8,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use super::link::{AUDIT_FD, LINK_FD, LISTEN_FD, PLAINTEXT_FD};
+use super::link::{AUDIT_FD, AUDIT_FILES_FD, LINK_FD, LISTEN_FD, PLAINTEXT_FD};
 
 /// What PID 1 handed over.
 pub(super) struct Descriptors {
@@ -18,6 +18,8 @@ pub(super) struct Descriptors {
     pub listen: TcpListener,
     /// The audit file.
     pub audit: File,
+    /// Where the next audit files come from, if they do.
+    pub audit_files: Option<OwnedFd>,
     /// The plaintext listener, if there is one.
     pub plaintext: Option<TcpListener>,
 }
@@ -26,10 +28,12 @@ impl Descriptors {
     /// Takes all of them. To be called once, first thing in the process.
     pub(super) fn take() -> io::Result<Self> {
         let plaintext = is_open(PLAINTEXT_FD).then(|| own(PLAINTEXT_FD)).transpose()?;
+        let audit_files = is_open(AUDIT_FILES_FD).then(|| own(AUDIT_FILES_FD)).transpose()?;
         Ok(Self {
             link: own(LINK_FD)?.into(),
             listen: own(LISTEN_FD)?.into(),
             audit: own(AUDIT_FD)?.into(),
+            audit_files,
             plaintext: plaintext.map(Into::into),
         })
     }

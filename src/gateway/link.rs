@@ -22,6 +22,8 @@ pub const LISTEN_FD: i32 = 4;
 pub const AUDIT_FD: i32 = 5;
 /// Descriptor of the plaintext listener; present if [`Hello::plaintext`].
 pub const PLAINTEXT_FD: i32 = 6;
+/// Descriptor of the socket (`SOCK_SEQPACKET`) on which PID 1 hands over the next audit file at each rotation.
+pub const AUDIT_FILES_FD: i32 = 9;
 
 /// Largest frame either side accepts; material with a big trust bundle is some 20 KiB.
 const MAX_FRAME: usize = 8 << 20;

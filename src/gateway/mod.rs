@@ -32,5 +32,4 @@ mod tls;
 mod upstream;
 mod wire;
 
-pub use audit::{last_link as last_audit_link, verify as audit_verify};
 pub use control::run;

@@ -15,12 +15,14 @@ mod make;
 mod plan;
 mod report;
 mod signing;
+mod summary;
 
 pub use apply::{apply, apply_with, current_generation, open_authority};
 pub use bundles::{BundleReport, BundleState};
 pub use live::{Live, Pair};
 pub use plan::{KeyChoice, Request};
 pub use report::{Artefact, Report, State, inspect};
+pub use summary::Summary;
 
 use std::{fmt, path::PathBuf};
 

@@ -9,6 +9,7 @@ use super::{
     authority::Issuing,
     judge::{Judged, Judgement, date},
 };
+use crate::audit::Act;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,17 @@ pub enum Request {
     },
     /// New tokens by the same key.
     Tokens,
+}
+
+impl Request {
+    /// What it is on record as.
+    pub fn act(self) -> Act {
+        match self {
+            Self::MakeMissing => Act::MakeMissing,
+            Self::Certificates { .. } => Act::GenerateCertificates,
+            Self::Tokens => Act::GenerateTokens,
+        }
+    }
 }
 
 /// Which key a new leaf gets.

@@ -153,7 +153,7 @@ def test_each_call_is_in_the_audit_log_with_its_principal():
     before = len(audit())
     bash(SERVER, f"temporal workflow describe -w no-such-workflow --auth-token-file {CERTS}/client-token.jwt")
     bash(SERVER, f"temporal namespace create not-for-clients --auth-token-file {CERTS}/client-token.jwt")
-    new = [record for record in audit()[before:] if record["user_agent"].startswith("grpc-go")]
+    new = [record for record in audit()[before:] if record.get("user_agent", "").startswith("grpc-go")]
     (described,) = (r for r in new if r["method"] == "DescribeWorkflowExecution")
     (refused,) = (r for r in new if r["method"] == "RegisterNamespace")
     assert (described["decision"], described["grpc_status"]) == ("allow", 5)

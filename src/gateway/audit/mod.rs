@@ -3,9 +3,8 @@
 //! A caller reserves a [`Slot`], serves, and hands the finished record over; the writer thread puts it into the chain
 //! and writes whole batches. An answer's trailers wait for [`Written`].
 
-mod chain;
+mod handover;
 mod record;
-pub mod verify;
 mod writer;
 
 use std::{
@@ -23,9 +22,10 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use chain::last_link;
-pub(super) use record::{Principal, Record, id, timestamp};
+pub(super) use handover::receive_files;
+pub(super) use record::{Principal, Record};
 
+pub(super) use crate::audit::{id, timestamp};
 use crate::config::{AuditFail, AuditSync};
 
 /// Records that may wait for the writer at once.
@@ -51,10 +51,17 @@ enum Message {
     Close { done: oneshot::Sender<()> },
 }
 
+/// The next file, and where to say that lines go there now.
+pub(super) struct NextFile {
+    file: File,
+    switched: oneshot::Sender<()>,
+}
+
 /// Takes records.
 #[derive(Clone)]
 pub(super) struct Recorder {
     queue: mpsc::Sender<Message>,
+    files: mpsc::UnboundedSender<NextFile>,
     failing: watch::Receiver<Option<String>>,
     lost: Arc<AtomicU64>,
     fail: AuditFail,
@@ -75,11 +82,12 @@ impl Recorder {
     /// Starts the writer thread on `file`.
     pub(super) fn start(file: File, settings: Settings) -> io::Result<Self> {
         let (queue, records) = mpsc::channel(QUEUE);
+        let (files, next_files) = mpsc::unbounded_channel();
         let (report, failing) = watch::channel(None);
         let (lost, fail) = (Arc::new(AtomicU64::new(0)), settings.fail);
-        let writer = writer::Writer::new(file, settings, report, lost.clone());
+        let writer = writer::Writer::new(file, next_files, settings, report, lost.clone());
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(records))?;
-        Ok(Self { queue, failing, lost, fail })
+        Ok(Self { queue, files, failing, lost, fail })
     }
 
     /// A place for one record, or why there is none.
@@ -106,6 +114,14 @@ impl Recorder {
     fn without_slot(&self) -> Slot {
         self.lost.fetch_add(1, Ordering::Relaxed);
         Slot(None)
+    }
+
+    /// Lets the log go on in `file`, between two batches; resolves when it does.
+    pub(super) fn switch(&self, file: File) -> oneshot::Receiver<()> {
+        let (switched, done) = oneshot::channel();
+        // A writer that has ended needs no file; the receiver then says so.
+        let _ = self.files.send(NextFile { file, switched });
+        done
     }
 
     /// Why records can't be written just now; changes are seen through [`watch::Receiver::changed`].

@@ -1,7 +1,8 @@
 //! One line of the audit log (contract §6), without its place in the chain.
 
 use serde::Serialize;
-use time::{OffsetDateTime, UtcOffset, macros::format_description};
+
+use crate::audit::to_line;
 
 /// What happened. Absent members are left out.
 #[derive(Debug, Serialize)]
@@ -80,31 +81,6 @@ pub(in crate::gateway) struct Principal<'a> {
 impl Record<'_> {
     pub(super) fn to_json(&self) -> Vec<u8> {
         // Strings and numbers only: this can't fail, and an empty object would still be counted in the chain.
-        serde_json::to_vec(self).unwrap_or_else(|_| br#"{"writer":"gateway"}"#.to_vec())
-    }
-}
-
-/// RFC 3339 with microseconds, UTC.
-pub(in crate::gateway) fn timestamp(at: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
-    at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
-}
-
-/// A UUIDv7 of `at`.
-pub(in crate::gateway) fn id(at: OffsetDateTime) -> String {
-    let seconds = u64::try_from(at.unix_timestamp()).unwrap_or_default();
-    let moment = uuid::Timestamp::from_unix(uuid::NoContext, seconds, at.nanosecond());
-    uuid::Uuid::new_v7(moment).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_microseconds_and_end_in_z() {
-        let at = OffsetDateTime::from_unix_timestamp_nanos(1_764_000_000_123_456_789).unwrap();
-        assert_eq!(timestamp(at), "2025-11-24T16:00:00.123456Z");
-        assert!(id(at).starts_with("019ab697-e87b-7"), "{}", id(at));
+        to_line(self).unwrap_or_else(|_| br#"{"writer":"gateway"}"#.to_vec())
     }
 }

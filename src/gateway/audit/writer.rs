@@ -13,11 +13,14 @@ use std::{
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until},
 };
 
-use super::{Message, Settings, chain::Chain};
-use crate::config::{AuditFail, AuditSync};
+use super::{Message, NextFile, Settings};
+use crate::{
+    audit::{Chain, Lines},
+    config::{AuditFail, AuditSync},
+};
 
 /// Most records in one `write()`.
 const BATCH: usize = 1024;
@@ -30,7 +33,8 @@ const COPIES: usize = 64;
 
 /// The writer's state.
 pub(super) struct Writer {
-    file: File,
+    lines: Lines,
+    files: mpsc::UnboundedReceiver<NextFile>,
     chain: Chain,
     sync: AuditSync,
     fail: AuditFail,
@@ -38,8 +42,6 @@ pub(super) struct Writer {
     lost: Arc<AtomicU64>,
     copy: Option<std_mpsc::SyncSender<Vec<u8>>>,
     unsynced: Option<Instant>,
-    /// A line was cut in the middle and given up: the next one starts on a line of its own.
-    torn: bool,
 }
 
 /// One round: lines, who waits for them, and whether it is the last.
@@ -53,12 +55,14 @@ struct Round {
 impl Writer {
     pub(super) fn new(
         file: File,
+        files: mpsc::UnboundedReceiver<NextFile>,
         settings: Settings,
         report: watch::Sender<Option<String>>,
         lost: Arc<AtomicU64>,
     ) -> Self {
         let (chain, copy) = (Chain::after(settings.last), settings.stdout.then(copy_to_stdout).flatten());
-        Self { file, chain, sync: settings.sync, fail: settings.fail, report, lost, copy, unsynced: None, torn: false }
+        let (lines, sync, fail) = (Lines::new(file), settings.sync, settings.fail);
+        Self { lines, files, chain, sync, fail, report, lost, copy, unsynced: None }
     }
 
     /// Serves the queue until it is closed.
@@ -72,18 +76,20 @@ impl Writer {
         }
     }
 
-    /// One batch; `None` after the last.
+    /// One batch, or one change of files between two; `None` after the last.
     async fn round(&mut self, records: &mut mpsc::Receiver<Message>) -> Option<()> {
         let mut batch = Vec::new();
-        let received = match self.unsynced {
-            None => records.recv_many(&mut batch, BATCH).await,
-            Some(since) => match timeout_at(since + SYNC, records.recv_many(&mut batch, BATCH)).await {
-                Ok(received) => received,
-                Err(_) => {
-                    self.synced().await;
-                    return Some(());
-                }
-            },
+        let received = tokio::select! {
+            biased;
+            Some(next) = self.files.recv() => {
+                self.switch(next);
+                return Some(());
+            }
+            () = due(self.unsynced) => {
+                self.synced().await;
+                return Some(());
+            }
+            received = records.recv_many(&mut batch, BATCH) => received,
         };
         let mut round = self.chained(batch);
         if !round.lines.is_empty() {
@@ -99,9 +105,6 @@ impl Writer {
 
     fn chained(&mut self, batch: Vec<Message>) -> Round {
         let mut round = Round::default();
-        if !batch.is_empty() && std::mem::take(&mut self.torn) {
-            round.lines.push(b'\n');
-        }
         for message in batch {
             match message {
                 Message::Record { json, written } => {
@@ -114,22 +117,36 @@ impl Writer {
         round
     }
 
+    /// Lines go to the next file from here on; those before are brought to the disk first.
+    fn switch(&mut self, next: NextFile) {
+        if let Err(error) = self.lines.sync() {
+            self.failed("sync", &error);
+        }
+        self.lines = Lines::new(next.file);
+        self.unsynced = None;
+        // PID 1 may have stopped waiting for the answer.
+        let _ = next.switched.send(());
+    }
+
     async fn write(&mut self, round: &mut Round) {
-        let mut rest = &round.lines[..];
-        while !rest.is_empty() {
-            match self.file.write(rest) {
-                Ok(0) => self.failed("write", &io::Error::from(io::ErrorKind::WriteZero)),
-                Ok(written) => rest = &rest[written..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        let mut done = 0;
+        while done < round.lines.len() {
+            let rest = &round.lines[done..];
+            match self.lines.write(rest) {
+                Ok(written) if written == rest.len() => break,
+                // The disk is full from here on; the next try says so in its own words.
+                Ok(written) if written > 0 => {
+                    done += written;
+                    continue;
+                }
+                Ok(_) => self.failed("write", &io::Error::from(io::ErrorKind::StorageFull)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => self.failed("write", &error),
             }
-            if self.report.borrow().is_some() && !rest.is_empty() {
-                if self.fail == AuditFail::Open || round.close.is_some() {
-                    self.torn = rest.len() < round.lines.len();
-                    return self.give_up(round);
-                }
-                tokio::time::sleep(RETRY).await;
+            if self.fail == AuditFail::Open || round.close.is_some() {
+                return self.give_up(round, done);
             }
+            self.pause().await;
         }
         self.unsynced.get_or_insert_with(Instant::now);
         if self.sync == AuditSync::Always {
@@ -143,23 +160,28 @@ impl Writer {
         self.copied(std::mem::take(&mut round.lines));
     }
 
-    /// Served without record: the gap stays visible in the numbers. The next batch is the next try.
-    fn give_up(&mut self, round: &mut Round) {
-        self.lost.fetch_add(round.waiting.len() as u64, Ordering::Relaxed);
+    /// Until the next try, or until there is another file.
+    async fn pause(&mut self) {
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            Some(next) = self.files.recv() => self.switch(next),
+        }
+    }
+
+    /// Served without record from byte `done` on: the gap stays visible in the numbers. The next batch is the next try.
+    fn give_up(&mut self, round: &mut Round, done: usize) {
+        let lost = round.lines[done..].iter().filter(|b| **b == b'\n').count();
+        self.lost.fetch_add(lost as u64, Ordering::Relaxed);
         round.waiting.clear();
     }
 
     async fn synced(&mut self) {
-        while let Err(error) = self.file.sync_data() {
-            // Pipes and terminals can't be synced; there is nothing to lose by it.
-            if error.kind() == io::ErrorKind::InvalidInput {
-                break;
-            }
+        while let Err(error) = self.lines.sync() {
             self.failed("sync", &error);
             if self.fail == AuditFail::Open {
                 break;
             }
-            tokio::time::sleep(RETRY).await;
+            self.pause().await;
         }
         self.unsynced = None;
         self.recovered();
@@ -175,7 +197,8 @@ impl Writer {
 
     fn recovered(&self) {
         if self.report.borrow().is_some() {
-            tracing::warn!("the audit log can be written again");
+            let lost = self.lost.load(Ordering::Relaxed);
+            tracing::warn!(lost, "the audit log can be written again");
             self.report.send_replace(None);
         }
     }
@@ -183,6 +206,14 @@ impl Writer {
     fn copied(&self, lines: Vec<u8>) {
         // Best effort: a reader of standard output that does not read costs lines of the copy, nothing else.
         let _ = self.copy.as_ref().map(|copy| copy.try_send(lines));
+    }
+}
+
+/// When lines that wait for a sync since `unsynced` must be synced.
+async fn due(unsynced: Option<Instant>) {
+    match unsynced {
+        Some(since) => sleep_until(since + SYNC).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,0 +1,37 @@
+//! What came of a request, in one line for the audit log.
+
+use std::fmt;
+
+use super::Event;
+
+/// What was made and published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    made: Vec<String>,
+    generation: Option<u64>,
+}
+
+impl Summary {
+    /// Takes notice of one event.
+    pub fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Made { name, .. } => self.made.push(name.clone()),
+            Event::Published { generation } => self.generation = Some(*generation),
+            _ => {}
+        }
+    }
+
+    /// Whether nothing was changed.
+    pub fn is_empty(&self) -> bool {
+        self.generation.is_none()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.generation {
+            Some(generation) => write!(f, "generation {generation}: made {}", self.made.join(", ")),
+            None => f.write_str("nothing to make"),
+        }
+    }
+}
