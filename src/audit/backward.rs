@@ -32,9 +32,8 @@ enum Source {
 }
 
 impl Backward {
-    /// Opens `path`; a name that ends in `.gz` is unpacked.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+    /// Of `file`, open for reading; it is unpacked if `path` ends in `.gz`.
+    pub fn of(path: &Path, file: File) -> io::Result<Self> {
         let (source, at) = if path.extension().is_some_and(|e| e == "gz") {
             let mut bytes = Vec::new();
             MultiGzDecoder::new(file).read_to_end(&mut bytes)?;
@@ -90,13 +89,12 @@ impl Backward {
     }
 }
 
-/// A file's lines from its start; a name that ends in `.gz` is unpacked.
-pub fn forward(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    let file = File::open(path)?;
-    Ok(match path.extension().is_some_and(|e| e == "gz") {
+/// A file's lines from its start; it is unpacked if `path` ends in `.gz`.
+pub fn forward(path: &Path, file: File) -> Box<dyn BufRead> {
+    match path.extension().is_some_and(|e| e == "gz") {
         true => Box::new(BufReader::new(MultiGzDecoder::new(file))),
         false => Box::new(BufReader::new(file)),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +102,7 @@ mod tests {
     use super::*;
 
     fn all(path: &Path) -> Vec<String> {
-        let mut lines = Backward::open(path).unwrap();
+        let mut lines = Backward::of(path, File::open(path).unwrap()).unwrap();
         let mut all = Vec::new();
         while let Some(line) = lines.line().unwrap() {
             all.push(String::from_utf8(line).unwrap());
@@ -145,6 +143,9 @@ mod tests {
         packed.write_all(b"a\nb\n").unwrap();
         packed.finish().unwrap();
         assert_eq!(all(&path), ["b", "a"]);
-        assert_eq!(forward(&path).unwrap().lines().map(Result::unwrap).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            forward(&path, File::open(&path).unwrap()).lines().map(Result::unwrap).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
     }
 }

@@ -37,8 +37,8 @@ impl Chain {
 /// Number and hash of the last record of `writer` in `series`: what [`Chain::after`] takes, over rotated files too.
 pub fn last_link(series: &Series, writer: &str) -> io::Result<Option<(u64, String)>> {
     let mark = format!("\"writer\":\"{writer}\"");
-    for path in series.oldest_first()?.iter().rev() {
-        let mut lines = Backward::open(path)?;
+    for (path, file) in series.open_all()?.into_iter().rev() {
+        let mut lines = Backward::of(&path, file)?;
         while let Some(line) = lines.line()? {
             if let Some(link) = link(&line, mark.as_bytes(), writer) {
                 return Ok(Some(link));

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs::{self, File, Permissions},
+    fs::{self, File, Metadata, Permissions},
     io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::{
@@ -29,6 +30,23 @@ pub fn open(path: &Path, group: Option<u32>) -> io::Result<File> {
         fchown(&file, None, Some(Gid::from_raw(group)))?;
     }
     Ok(file)
+}
+
+/// How often files that are being renamed are opened anew, and the pause between.
+const TRIES: u32 = 50;
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Whether each path still names its file.
+fn are(paths: &[PathBuf], files: &[File]) -> io::Result<bool> {
+    let id = |found: &Metadata| (found.dev(), found.ino());
+    for (path, file) in paths.iter().zip(files) {
+        match fs::metadata(path) {
+            Ok(found) if id(&found) == id(&file.metadata()?) => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// The current file and its predecessors.
@@ -57,6 +75,23 @@ impl Series {
             files.push(self.current.clone());
         }
         Ok(files)
+    }
+
+    /// All files open, as they were at one moment: a rotation meanwhile would let a reader skip one.
+    pub fn open_all(&self) -> io::Result<Vec<(PathBuf, File)>> {
+        for _ in 0..TRIES {
+            let paths = self.oldest_first()?;
+            let opened: io::Result<Vec<File>> = paths.iter().map(File::open).collect();
+            match opened {
+                Ok(files) if paths == self.oldest_first()? && are(&paths, &files)? => {
+                    return Ok(paths.into_iter().zip(files).collect());
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                // Renamed between two steps.
+                _ => std::thread::sleep(RETRY),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "its files are renamed all the time"))
     }
 
     /// Makes room for a new current file: each number grows by one up to the first that is free, the current file

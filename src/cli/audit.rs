@@ -1,6 +1,8 @@
 //! `temporal-warden audit …`
 
 use std::{
+    fs::File,
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -45,30 +47,41 @@ pub(super) fn configured() -> Result<Series, ExitCode> {
 }
 
 /// A failure to read `path`, in words.
-pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> String {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("failed to read the audit log {}: {error}; is it there and readable?", path.display())
 }
 
 fn verify(files: &[PathBuf], json: bool) -> ExitCode {
     let files = match files {
-        [] => match configured().map(|series| (series.oldest_first(), series)) {
-            Ok((Ok(files), series)) if files.is_empty() => vec![series.current().to_owned()],
-            Ok((Ok(files), _)) => files,
-            Ok((Err(error), series)) => return failed(&unreadable(series.current(), &error)),
-            Err(exit) => return exit,
-        },
-        files => files.to_vec(),
+        [] => configured().and_then(|series| match series.open_all() {
+            Ok(files) if files.is_empty() => {
+                Err(failed(&unreadable(series.current(), &io::ErrorKind::NotFound.into())))
+            }
+            Ok(files) => Ok(files),
+            Err(error) => Err(failed(&unreadable(series.current(), &error))),
+        }),
+        files => files
+            .iter()
+            .map(|path| File::open(path).map(|file| (path.clone(), file)).map_err(|e| failed(&unreadable(path, &e))))
+            .collect(),
     };
-    let mut verifier = Verifier::default();
-    for path in &files {
-        let read = forward(path).and_then(|lines| verifier.file(&path.display().to_string(), lines));
-        if let Err(error) = read {
-            return failed(&unreadable(path, &error));
+    match files.and_then(verified) {
+        Ok(verifier) => {
+            print_line(&if json { as_json(&verifier) } else { text(&verifier) });
+            if verifier.found() == 0 { Exit::Done.into() } else { Exit::Failed.into() }
         }
+        Err(exit) => exit,
+    }
+}
+
+fn verified(files: Vec<(PathBuf, File)>) -> Result<Verifier, ExitCode> {
+    let mut verifier = Verifier::default();
+    for (path, file) in files {
+        let read = verifier.file(&path.display().to_string(), forward(&path, file));
+        read.map_err(|error| failed(&unreadable(&path, &error)))?;
     }
     verifier.finish();
-    print_line(&if json { as_json(&verifier) } else { text(&verifier) });
-    if verifier.found() == 0 { Exit::Done.into() } else { Exit::Failed.into() }
+    Ok(verifier)
 }
 
 pub(super) fn failed(message: &str) -> ExitCode {

@@ -124,14 +124,14 @@ fn wanted(line: Vec<u8>, filter: &Filter) -> Option<Record> {
 
 /// The newest records that are wanted, the newest first.
 fn newest(series: &Series, filter: &Filter, arguments: &Arguments) -> io::Result<Vec<Record>> {
-    let files = series.oldest_first()?;
+    let files = series.open_all()?;
     if files.is_empty() {
         return Err(io::ErrorKind::NotFound.into());
     }
     let most = arguments.lines.unwrap_or(if filter.since.is_some() { usize::MAX } else { RECORDS });
     let mut found = Vec::new();
-    for path in files.iter().rev() {
-        let mut lines = Backward::open(path)?;
+    for (path, file) in files.into_iter().rev() {
+        let mut lines = Backward::of(&path, file)?;
         while let Some(line) = lines.line()? {
             if found.len() >= most {
                 return Ok(found);

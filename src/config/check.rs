@@ -133,7 +133,7 @@ fn audit(p: &mut Parser, raw: &Raw) -> Audit {
         sync: p.choice(&raw.audit_sync, &[AuditSync::Batch], "batch or always"),
         fail: p.choice(&raw.audit_fail, &[AuditFail::Closed], "closed or open"),
         max_size: p.size(&raw.audit_max_size, SMALLEST_FILE),
-        keep: p.number(&raw.audit_keep, 1..=10_000),
+        keep: p.number(&raw.audit_keep, 1..=500),
     }
 }
 

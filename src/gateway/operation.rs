@@ -127,15 +127,15 @@ impl Operation {
             time: audit::timestamp(self.began),
             id: audit::id(self.began),
             writer: "gateway",
-            service: &self.service,
-            method: &self.method,
+            service: shortened(&self.service),
+            method: shortened(&self.method),
             namespace,
             workflow_id: read.and_then(|read| read.workflow_id.as_deref()).map(shortened),
             principal: self.principal(),
             peer: self.peer.address.to_string(),
-            user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()),
+            user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()).map(shortened),
             decision: if self.denied { "deny" } else { "allow" },
-            reason: self.reason.as_deref(),
+            reason: self.reason.as_deref().map(shortened),
             grpc_status,
             http_status,
             duration_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -147,7 +147,7 @@ impl Operation {
 
     fn principal(&self) -> Principal<'_> {
         let (token, certificate) = (self.token.as_deref(), self.peer.identity.as_deref());
-        let subject = certificate.map(|certificate| certificate.subject.as_str());
+        let subject = certificate.map(|certificate| shortened(&certificate.subject));
         Principal {
             sub: token.map(|token| token.sub.as_str()).or(subject),
             scope: token.map(|token| token.scopes.to_string()),
@@ -169,7 +169,8 @@ impl Drop for Operation {
     }
 }
 
-/// At most as much of a name as Temporal allows by default, so that a record's size has a bound.
+/// At most as much of a text as Temporal allows a name by default, so that a record's size has a bound whatever a
+/// client sends.
 fn shortened(name: &str) -> &str {
     name.char_indices().nth(1000).map_or(name, |(end, _)| &name[..end])
 }

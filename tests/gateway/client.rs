@@ -116,7 +116,7 @@ impl Gateway {
 }
 
 /// A handshake that is over only when the server took the client's certificate (TLS 1.3 tells afterwards).
-async fn handshake(
+pub async fn handshake(
     address: SocketAddr,
     trust: &str,
     client: Option<(String, String)>,
