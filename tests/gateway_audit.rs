@@ -3,16 +3,23 @@
 #[path = "gateway/mod.rs"]
 mod gateway;
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    time::Duration,
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::join_all;
 use gateway::{Gateway, LIST, Options, client};
 use nix::{
+    fcntl::{FcntlArg, fcntl},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use temporal_warden::{config::AuditFail, gateway::link::Hello};
+use temporal_warden::{
+    config::{AuditFail, AuditSync},
+    gateway::link::Hello,
+};
 use tokio::time::sleep;
 
 #[tokio::test]
@@ -73,6 +80,78 @@ async fn the_chain_goes_on_after_the_last_record_and_holds() {
         assert_eq!((&record["seq"], &record["prev"]), (&seq.into(), &prev.as_str().into()));
         prev = digest(&SHA256, line.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     }
+}
+
+#[tokio::test]
+async fn trailers_leave_only_after_the_write_of_their_record_returned() {
+    for audit_sync in [AuditSync::Batch, AuditSync::Always] {
+        // A pipe that is full stands for a disk that takes its time.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut pipe = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+        let size = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        pipe.write_all(&vec![b'\n'; size.try_into().unwrap()]).unwrap();
+        let hello = Hello { audit_sync, ..Options::default().hello };
+        let gateway = Gateway::with(Options { hello, audit: Some(path), ..Options::default() }).await;
+        let send = gateway.connect().await;
+        let token = client::bearer(&gateway.token("temporal-client"));
+        let denied = send.clone();
+        let calls = [
+            tokio::spawn(
+                async move { client::call(&send, LIST, &[("authorization", &token)]).await.unwrap().status() },
+            ),
+            tokio::spawn(async move { client::call(&denied, LIST, &[]).await.unwrap().status() }),
+        ];
+        while gateway.backend.count() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        sleep(Duration::from_millis(500)).await;
+        assert!(calls.iter().all(|call| !call.is_finished()), "answered before it was on record");
+        pipe.read_exact(&mut vec![0; size.try_into().unwrap()]).unwrap();
+        let [allowed, denied] = calls;
+        assert_eq!((allowed.await.unwrap(), denied.await.unwrap()), (0, 16));
+        let mut lines = BufReader::new(pipe).lines().map(Result::unwrap).filter(|line| !line.is_empty());
+        assert!((0..2).all(|_| lines.next().unwrap().contains(r#""method":"ListWorkflowExecutions""#)));
+    }
+}
+
+#[tokio::test]
+async fn no_token_and_no_payload_is_on_record_and_nothing_in_it_acts_on_a_terminal() {
+    let mut gateway = Gateway::start().await;
+    let send = gateway.connect().await;
+    let token = gateway.token("temporal-client");
+    let (forged, endless) = (format!("{}x", &token[..token.len() - 9]), "m".repeat(6000));
+    let bearer = client::bearer(&token);
+    for headers in [
+        vec![("authorization", bearer.as_str()), ("x-custom", token.as_str()), ("cookie", token.as_str())],
+        vec![("authorization", token.as_str())],
+        vec![("authorization", forged.as_str())],
+        vec![("authorization", bearer.as_str()), ("authorization", bearer.as_str())],
+        vec![("authorization", bearer.as_str()), ("traceparent", token.as_str())],
+    ] {
+        client::call(&send, LIST, &headers).await.unwrap();
+    }
+    let long = format!("/a.Service/{endless}");
+    client::call(&send, &long, &[("user-agent", endless.as_str()), ("authorization", &bearer)]).await.unwrap();
+    // ListWorkflowExecutionsRequest.namespace, field 1.
+    let hostile = "\u{1b}[2J\n\u{7f}\u{9b}31m\u{202e}";
+    let namespace = [&[0x0a, hostile.len().try_into().unwrap()], hostile.as_bytes()].concat();
+    let head = client::request(LIST, &[("authorization", &bearer)]);
+    let (response, mut stream) = send.clone().ready().await.unwrap().send_request(head, false).unwrap();
+    stream.send_data(client::message(&namespace), true).unwrap();
+    client::read(response).await.unwrap();
+    gateway.http1(&format!("GET /health?token={token}")).await;
+    drop(send);
+    gateway.drain().await;
+    let log = std::fs::read_to_string(&gateway.audit_file).unwrap();
+    assert_eq!(log.lines().count(), 8, "{log}");
+    assert!(gateway.records().iter().any(|record| record["namespace"] == hostile), "{log}");
+    let signature = token.rsplit('.').next().unwrap();
+    for secret in [&token[..], signature, "eyJ", "hello", "BEGIN"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+    assert!(log.lines().all(|line| line.len() < 4096 && !line.chars().any(char::is_control)), "{log}");
 }
 
 #[tokio::test]

@@ -129,14 +129,14 @@ impl Writer {
     }
 
     async fn write(&mut self, round: &mut Round) {
-        let mut done = 0;
+        let (mut done, mut cut) = (0, false);
         while done < round.lines.len() {
             let rest = &round.lines[done..];
             match self.lines.write(rest) {
                 Ok(written) if written == rest.len() => break,
-                // The disk is full from here on; the next try says so in its own words.
-                Ok(written) if written > 0 => {
-                    done += written;
+                // The disk is full from here on; the next try says so in the system's own words.
+                Ok(written) if written > 0 || !cut => {
+                    (done, cut) = (done + written, written == 0);
                     continue;
                 }
                 Ok(_) => self.failed("write", &io::Error::from(io::ErrorKind::StorageFull)),
