@@ -10,6 +10,7 @@ use std::{
 
 use audit_scene::{
     LIMIT, Warden,
+    gateway::{LIST, client},
     load::{Load, Manner},
 };
 use nix::sys::signal::Signal;
@@ -128,4 +129,23 @@ async fn everything_killed_at_any_moment_of_many_rotations_loses_nothing_that_wa
     warden.stop().await;
     all_on_record(&warden, &load);
     assert!(warden.verified().0, "{}", warden.verified().1);
+}
+
+#[tokio::test]
+async fn killed_between_the_rename_and_the_first_new_record_both_chains_go_on_in_the_new_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut warden = Warden::start(folder.path(), &[]).await;
+    for _ in 0..2 {
+        let (send, token) = warden.connect().await;
+        for _ in 0..3 {
+            assert_eq!(client::call(&send, LIST, &[("authorization", &token)]).await.unwrap().status(), 0);
+        }
+        warden.kill().await;
+        warden.series().rotate(10).unwrap();
+        warden.run().await;
+    }
+    warden.stop().await;
+    assert_eq!(files(&warden), 3);
+    let (good, said) = warden.verified();
+    assert!(good && said.contains("gateway: seq 1 to") && said.contains("warden: seq 1 to"), "{said}");
 }

@@ -166,16 +166,16 @@ fn followed_over_a_rotation_every_line_comes_once() {
     let folder = tempfile::tempdir().unwrap();
     let lines = two_files(folder.path());
     let file = folder.path().join("audit.jsonl");
-    let mut command = warden(&["audit", "tail", "-f", "-n", "1", "--json"], &file);
-    let mut child = Following(command.stdout(Stdio::piped()).spawn().unwrap());
-    let mut shown = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert_eq!(shown.next().unwrap() + "\n", lines[5]);
     let append = |name: &str, text: &str| {
         use std::io::Write;
         let path = folder.path().join(name);
         fs::File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
     };
     append("audit.jsonl", &lines[0][..30]);
+    let mut command = warden(&["audit", "tail", "-f", "-n", "1", "--json"], &file);
+    let mut child = Following(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut shown = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(shown.next().unwrap() + "\n", lines[5]);
     append("audit.jsonl", &lines[0][30..]);
     assert_eq!(shown.next().unwrap() + "\n", lines[0]);
     fs::rename(folder.path().join("audit.jsonl.1"), folder.path().join("audit.jsonl.2")).unwrap();

@@ -66,6 +66,13 @@ enum Change {
     Reopen,
 }
 
+/// The next file, open once for each writer.
+struct Next {
+    change: Change,
+    gateways: File,
+    own: File,
+}
+
 impl AuditLog {
     /// Opens the log; nothing is written yet.
     pub(super) fn open(config: &Config) -> Result<Self, doors::DoorError> {
@@ -97,9 +104,9 @@ impl AuditLog {
         let mut complaint = self.changing.lock().await;
         match self.change().await {
             Ok(None) => {}
-            Ok(Some((change, file))) => {
+            Ok(Some(next)) => {
                 complaint.clear();
-                self.hand_over(change, file).await;
+                self.hand_over(next).await;
             }
             Err(error) => {
                 let error = error.to_string();
@@ -115,22 +122,19 @@ impl AuditLog {
         self.files.series.current().to_owned()
     }
 
-    /// The new file, if one is due; off PID 1's only thread, for it waits for the disk.
-    async fn change(&self) -> io::Result<Option<(Change, File)>> {
+    /// The next file, if one is due; off PID 1's only thread, for it waits for the disk.
+    async fn change(&self) -> io::Result<Option<Next>> {
         let (files, current) = (self.files.clone(), self.current.borrow().clone());
         let work = spawn_blocking(move || {
-            let Some(change) = files.due(&File::from(current.try_clone()?))? else { return Ok(None) };
-            files.next(change).map(|file| Some((change, file)))
+            let due = files.due(&File::from(current.try_clone()?))?;
+            due.map(|change| files.next(change)).transpose()
         });
         work.await.map_err(io::Error::other)?
     }
 
-    async fn hand_over(&self, change: Change, file: File) {
-        match audit::open(self.files.series.current(), self.files.group) {
-            Ok(own) => self.journal.switch(own),
-            Err(error) => warn!("the warden's own records stay in the old audit file: {error}"),
-        }
-        let file = Arc::new(OwnedFd::from(file));
+    async fn hand_over(&self, Next { change, gateways, own }: Next) {
+        self.journal.switch(own);
+        let file = Arc::new(OwnedFd::from(gateways));
         self.current.replace(file.clone());
         let gateway = self.handover.borrow().clone();
         let switched = match gateway {
@@ -163,13 +167,14 @@ impl Files {
         Ok(self.limits.max_size.filter(|max| ours.len() >= *max).map(|_| Change::Rotate))
     }
 
-    fn next(&self, change: Change) -> io::Result<File> {
+    fn next(&self, change: Change) -> io::Result<Next> {
         if change == Change::Rotate {
             self.series.rotate(self.limits.keep)?;
         }
-        let file = audit::open(self.series.current(), self.group)?;
+        let open = || audit::open(self.series.current(), self.group);
+        let next = Next { change, gateways: open()?, own: open()? };
         self.series.sync_folder()?;
-        Ok(file)
+        Ok(next)
     }
 }
 

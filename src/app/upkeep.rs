@@ -101,8 +101,8 @@ pub(super) fn outside(warden: &Rc<Warden>, event: Outside) {
 
 async fn reload(warden: Rc<Warden>) {
     info!("SIGHUP: certificates, tokens and the place of the audit log are looked at again");
-    warden.audit.look().await;
     if let Err(reason) = make(&warden, By::Hangup).await {
         warn!("the reload failed: {reason}");
     }
+    warden.audit.look().await;
 }

@@ -18,10 +18,13 @@ const LONGEST: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Backward {
     source: Source,
+    /// Bytes there were when it was opened.
+    length: u64,
     /// What lies before this is still to be read.
     at: u64,
     /// Read and not yet given out: the bytes from `at` on.
     rest: Vec<u8>,
+    unfinished: bool,
 }
 
 #[derive(Debug)]
@@ -43,12 +46,20 @@ impl Backward {
             let length = file.metadata()?.len();
             (Source::File(file), length)
         };
-        let mut lines = Self { source, at, rest: Vec::new() };
+        let mut lines = Self { source, length: at, at, rest: Vec::new(), unfinished: false };
         // The end of the last line is not the start of an empty one.
-        if lines.fill()? && lines.rest.last() == Some(&b'\n') {
-            lines.rest.pop();
-        }
+        lines.unfinished = lines.fill()? && lines.rest.pop_if(|b| *b == b'\n').is_none();
         Ok(lines)
+    }
+
+    /// Bytes there were when it was opened; what came later is not read.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether the last line has no end: it may be under way.
+    pub fn is_unfinished(&self) -> bool {
+        self.unfinished
     }
 
     /// The line before the one given out last; `None` at the start of the file.

@@ -62,8 +62,10 @@ impl Journal {
 
     /// Later records go to `file`.
     pub fn switch(&self, file: File) {
+        // Nobody who came before us can hold the lock of a file that is new; whoever came after has to wait.
+        let _ = file.try_lock();
         // A queue that is full of a full disk's records keeps its file; they are on the same volume.
-        if locked(&file).is_err() || self.jobs.try_send(Job::Switch(file)).is_err() {
+        if self.jobs.try_send(Job::Switch(file)).is_err() {
             warn!("the warden's own records stay in the old audit file");
         }
     }

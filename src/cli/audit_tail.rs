@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
     path::Path,
     process::ExitCode,
@@ -77,18 +77,15 @@ pub(super) fn main(arguments: &Arguments) -> ExitCode {
         Err(exit) => return exit,
     };
     let filter = filter(arguments);
-    // Opened before the past is read, so that what is written meanwhile is not lost between the two.
-    let place = arguments.follow.then(|| Place::at_end(series.current())).transpose();
-    let past = newest(&series, &filter, arguments);
-    let (place, past) = match (place, past) {
-        (Ok(place), Ok(past)) => (place, past),
-        (Err(error), _) | (_, Err(error)) => return failed(&unreadable(series.current(), &error)),
+    let (past, place) = match newest(&series, &filter, arguments) {
+        Ok(found) => found,
+        Err(error) => return failed(&unreadable(series.current(), &error)),
     };
     let mut table = Table::for_records(&past, arguments.json);
     let shown = table.head().and_then(|()| past.iter().rev().try_for_each(|record| table.show(record)));
-    let ended = match (shown, place) {
-        (Ok(()), Some(place)) => follow(&series, place, &filter, &mut table),
-        (shown, _) => shown,
+    let ended = match shown {
+        Ok(()) if arguments.follow => follow(&series, place, &filter, &mut table),
+        shown => shown,
     };
     match ended {
         // A reader that has gone (`| head`) is nobody's failure.
@@ -122,30 +119,38 @@ fn wanted(line: Vec<u8>, filter: &Filter) -> Option<Record> {
     Some(Record { line, entry })
 }
 
-/// The newest records that are wanted, the newest first.
-fn newest(series: &Series, filter: &Filter, arguments: &Arguments) -> io::Result<Vec<Record>> {
-    let files = series.open_all()?;
-    if files.is_empty() {
-        return Err(io::ErrorKind::NotFound.into());
+/// The newest records that are wanted, the newest first, and where what comes after them will stand.
+fn newest(series: &Series, filter: &Filter, arguments: &Arguments) -> io::Result<(Vec<Record>, Place)> {
+    let mut files = series.open_all()?;
+    let (path, newest) = files.pop().ok_or(io::ErrorKind::NotFound)?;
+    let mut lines = Backward::of(&path, newest.try_clone()?)?;
+    let mut place = Place::at(newest, lines.length())?;
+    let mut found = Vec::new();
+    if lines.is_unfinished() {
+        let line = lines.line()?.unwrap_or_default();
+        match Entry::parse(&line) {
+            Some(_) => found.extend(wanted(line, filter)),
+            None => place.begun = line,
+        }
     }
     let most = arguments.lines.unwrap_or(if filter.since.is_some() { usize::MAX } else { RECORDS });
-    let mut found = Vec::new();
-    for (path, file) in files.into_iter().rev() {
-        let mut lines = Backward::of(&path, file)?;
+    found.truncate(most);
+    loop {
         while let Some(line) = lines.line()? {
             if found.len() >= most {
-                return Ok(found);
+                return Ok((found, place));
             }
             let Some(entry) = Entry::parse(&line) else { continue };
             if filter.is_past(&entry) {
-                return Ok(found);
+                return Ok((found, place));
             }
             if filter.wants(&entry) {
                 found.push(Record { line, entry });
             }
         }
+        let Some((path, file)) = files.pop() else { return Ok((found, place)) };
+        lines = Backward::of(&path, file)?;
     }
-    Ok(found)
 }
 
 /// Where following stands.
@@ -157,16 +162,9 @@ struct Place {
 }
 
 impl Place {
-    fn at_end(path: &Path) -> io::Result<Self> {
-        let mut place = Self::at_start(path)?;
-        // A line that is just being written is shown when it is whole.
-        io::Seek::seek(&mut place.lines, io::SeekFrom::End(0))?;
-        Ok(place)
-    }
-
-    fn at_start(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+    fn at(mut file: File, offset: u64) -> io::Result<Self> {
         let found = file.metadata()?;
+        file.seek(SeekFrom::Start(offset))?;
         Ok(Self { lines: BufReader::new(file), inode: (found.dev(), found.ino()), begun: Vec::new() })
     }
 
@@ -193,7 +191,7 @@ impl Place {
         let ours = files.iter().position(|path| is_this(path));
         // Renamed to a name that is none of the log's: it goes on in the current file.
         let next = ours.map_or(files.last(), |at| files.get(at + 1));
-        next.map(|path| Self::at_start(path)).transpose()
+        next.map(|path| Self::at(File::open(path)?, 0)).transpose()
     }
 }
 
