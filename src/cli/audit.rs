@@ -5,6 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Subcommand;
@@ -12,6 +13,10 @@ use serde_json::json;
 
 use super::{Exit, ask, audit_tail, output::print_line};
 use crate::audit::{Series, Verifier, forward};
+
+/// How often a log in which a fault was found is looked at again, and the pause before.
+const LOOKS: u32 = 2;
+const PAUSE: Duration = Duration::from_millis(400);
 
 /// Sub-commands of `audit`.
 #[derive(Debug, Subcommand)]
@@ -52,26 +57,41 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> String {
 }
 
 fn verify(files: &[PathBuf], json: bool) -> ExitCode {
-    let files = match files {
-        [] => configured().and_then(|series| match series.open_all() {
-            Ok(files) if files.is_empty() => {
-                Err(failed(&unreadable(series.current(), &io::ErrorKind::NotFound.into())))
-            }
-            Ok(files) => Ok(files),
-            Err(error) => Err(failed(&unreadable(series.current(), &error))),
-        }),
-        files => files
-            .iter()
-            .map(|path| File::open(path).map(|file| (path.clone(), file)).map_err(|e| failed(&unreadable(path, &e))))
-            .collect(),
+    let verified = match files {
+        [] => configured().and_then(|series| patiently(|| open_all(&series))),
+        files => patiently(|| files.iter().map(|path| open(path)).collect()),
     };
-    match files.and_then(verified) {
+    match verified {
         Ok(verifier) => {
             print_line(&if json { as_json(&verifier) } else { text(&verifier) });
             if verifier.found() == 0 { Exit::Done.into() } else { Exit::Failed.into() }
         }
         Err(exit) => exit,
     }
+}
+
+/// A log that is being written and rotated may look wrong for a moment: a fault is told when it stays.
+fn patiently(files: impl Fn() -> Result<Vec<(PathBuf, File)>, ExitCode>) -> Result<Verifier, ExitCode> {
+    let mut verifier = verified(files()?)?;
+    for _ in 0..LOOKS {
+        if verifier.found() == 0 {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        verifier = verified(files()?)?;
+    }
+    Ok(verifier)
+}
+
+fn open_all(series: &Series) -> Result<Vec<(PathBuf, File)>, ExitCode> {
+    match series.open_all() {
+        Ok(files) if files.is_empty() => Err(failed(&unreadable(series.current(), &io::ErrorKind::NotFound.into()))),
+        files => files.map_err(|error| failed(&unreadable(series.current(), &error))),
+    }
+}
+
+fn open(path: &Path) -> Result<(PathBuf, File), ExitCode> {
+    File::open(path).map(|file| (path.to_owned(), file)).map_err(|error| failed(&unreadable(path, &error)))
 }
 
 fn verified(files: Vec<(PathBuf, File)>) -> Result<Verifier, ExitCode> {
