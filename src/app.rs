@@ -132,7 +132,7 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     let live = match first_material(&config, &audit.journal).await {
         Ok(live) => live,
         Err(cause) => {
-            audit.journal.failed(Act::MakeMissing, By::Itself, &cause.to_string());
+            audit.journal.failed(Act::Publish, By::Itself, &cause.to_string());
             audit.journal.flush(LAST_LINES);
             return Err(cause);
         }
@@ -201,9 +201,7 @@ async fn first_material(config: &Config, journal: &Journal) -> Result<Live, Erro
         live.map(|live| (live, summary))
     });
     let (live, summary) = work.await.map_err(io::Error::other)??;
-    if !summary.is_empty() {
-        journal.note(Act::MakeMissing, By::Itself, &summary.to_string());
-    }
+    summary.put_on_record(journal, By::Itself);
     Ok(live)
 }
 

@@ -19,6 +19,7 @@ async fn start_generate_switch_restart_and_stop_are_on_record_with_who_asked() {
     assert!(warden.said(&["token", "generate"]).status.success());
     assert!(warden.said(&["cert", "generate"]).status.success());
     assert!(warden.said(&["status"]).status.success());
+    warden.signal(Signal::SIGHUP);
     let before = warden.gateway_pid().unwrap();
     kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
     warden.until("a new gateway", || warden.gateway_pid().is_some_and(|pid| pid != before)).await;
@@ -28,9 +29,12 @@ async fn start_generate_switch_restart_and_stop_are_on_record_with_who_asked() {
     let me = format!("uid:{}", geteuid());
     for (method, peer, reason) in [
         ("Start", "automatic", "temporal-warden "),
-        ("MakeMissing", "automatic", "generation 0: made ca.crt"),
-        ("GenerateTokens", "control.sock pid ", "client-token.jwt"),
-        ("GenerateCertificates", "control.sock pid ", "temporal-server.crt"),
+        ("Publish", "automatic", "generation 0: made ca.crt"),
+        ("GenerateTokens", "control.sock pid ", ""),
+        ("Publish", "control.sock pid ", "client-token.jwt"),
+        ("GenerateCertificates", "control.sock pid ", ""),
+        ("Publish", "control.sock pid ", "temporal-server.crt"),
+        ("Reload", "SIGHUP", ""),
         ("SwitchMaterial", "control.sock pid ", "the gateway serves generation 2"),
         ("RestartChild", "automatic", "gateway started again (start 2)"),
         ("Stop", "automatic", ""),
@@ -39,7 +43,7 @@ async fn start_generate_switch_restart_and_stop_are_on_record_with_who_asked() {
     }
     assert!(acts.iter().all(|[_, sub, peer, _]| !peer.starts_with("control") || *sub == me), "{acts:#?}");
     let count = |wanted: &str| acts.iter().filter(|[method, ..]| method == wanted).count();
-    assert_eq!((count("Start"), count("Stop"), count("GenerateTokens"), acts.len()), (1, 1, 1, 8), "{acts:#?}");
+    assert_eq!((count("Start"), count("Stop"), count("GenerateTokens"), acts.len()), (1, 1, 1, 11), "{acts:#?}");
     assert!(warden.verified().0, "{}", warden.verified().1);
 }
 
@@ -61,12 +65,23 @@ async fn a_command_without_a_running_warden_leaves_a_record_on_the_same_chain() 
 }
 
 #[tokio::test]
+async fn what_a_person_asked_for_and_failed_is_on_record_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let warden = Warden::start(folder.path(), &[]).await;
+    std::fs::write(folder.path().join("certs/..data/ca.key"), "no key").unwrap();
+    assert!(!warden.said(&["cert", "generate"]).status.success());
+    for method in ["GenerateCertificates", "Publish"] {
+        warden.until("the record", || has(&warden.acts(), method, "control.sock", "failed: ")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_start_that_fails_is_on_record_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let mut warden = Warden::start(folder.path(), &[]).await;
     warden.stop().await;
     std::fs::write(folder.path().join("certs/..data/ca.key"), "no key").unwrap();
     assert_eq!(warden.said(&["run"]).status.code(), Some(1));
-    assert!(has(&warden.acts(), "MakeMissing", "automatic", "failed: "), "{:#?}", warden.acts());
+    assert!(has(&warden.acts(), "Publish", "automatic", "failed: "), "{:#?}", warden.acts());
     assert!(warden.verified().0, "{}", warden.verified().1);
 }

@@ -38,8 +38,7 @@ pub(super) async fn serve(warden: Rc<Warden>, listener: UnixListener) {
 }
 
 async fn answer(warden: &Warden, mut server: Server, request: Request) {
-    let (act, by) = (act(&request), server.by());
-    let mut came_of_it = String::new();
+    let act = act(&request);
     let reply = match request {
         Request::Health => warden.health_reply(),
         Request::Status => match warden.status().await {
@@ -47,17 +46,14 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
             Err(reason) => Reply::Failed { reason },
         },
         Request::Make { request } => match make(warden, request, Some(&mut server)).await {
-            Ok(summary) => {
-                came_of_it = summary.to_string();
-                Reply::Done
-            }
+            Ok(()) => Reply::Done,
             Err(reason) => Reply::Failed { reason },
         },
     };
     match (act, &reply) {
         (None, _) => {}
-        (Some(act), Reply::Failed { reason }) => warden.audit.journal.failed(act, by, reason),
-        (Some(act), _) => warden.audit.journal.note(act, by, &came_of_it),
+        (Some(act), Reply::Failed { reason }) => warden.audit.journal.failed(act, server.by(), reason),
+        (Some(act), _) => warden.audit.journal.note(act, server.by(), ""),
     }
     server.reply(&reply).await;
 }
@@ -70,33 +66,32 @@ fn act(request: &Request) -> Option<Act> {
     }
 }
 
-/// Makes material and brings it into force; `asker` hears what happens, the caller puts it on record.
+fn by(asker: &Option<&mut Server>) -> By {
+    asker.as_ref().map_or(By::Itself, |server| server.by())
+}
+
+/// Makes material and brings it into force; `asker` hears what happens.
 pub(super) async fn make(
     warden: &Warden,
     request: rotation::Request,
     mut asker: Option<&mut Server>,
-) -> Result<Summary, String> {
+) -> Result<(), String> {
     let _one_at_a_time = warden.making.lock().await;
     let before = warden.live.borrow().generation;
-    let mut summary = Summary::default();
-    let live = apply(warden, request, &mut asker, &mut summary).await?;
+    let live = apply(warden, request, &mut asker).await?;
     let generation = live.generation;
     warden.live.replace(live);
     if generation != before {
-        let by = asker.as_ref().map_or(By::Itself, |server| server.by());
-        let line = in_force(warden, generation, by).await?;
+        let line = in_force(warden, generation, by(&asker)).await?;
         say(&mut asker, line).await;
     }
-    Ok(summary)
+    Ok(())
 }
 
-/// Runs `rotation::apply` off PID 1's only thread, for it waits for locks and disks.
-async fn apply(
-    warden: &Warden,
-    request: rotation::Request,
-    asker: &mut Option<&mut Server>,
-    summary: &mut Summary,
-) -> Result<Live, String> {
+/// Runs `rotation::apply` off PID 1's only thread, for it waits for locks and disks. What it published, or why it could
+/// not, is put on record here, whoever asked for whatever.
+async fn apply(warden: &Warden, request: rotation::Request, asker: &mut Option<&mut Server>) -> Result<Live, String> {
+    let mut summary = Summary::default();
     let (events, mut heard) = mpsc::unbounded_channel();
     let config = warden.config.clone();
     let work = tokio::task::spawn_blocking(move || {
@@ -111,9 +106,13 @@ async fn apply(
         say(asker, line).await;
     }
     match work.await {
-        Ok(Ok(live)) => Ok(live),
+        Ok(Ok(live)) => {
+            summary.put_on_record(&warden.audit.journal, by(asker));
+            Ok(live)
+        }
         Ok(Err(error)) => {
             error!("{error}");
+            warden.audit.journal.failed(Act::Publish, by(asker), &error.to_string());
             Err(error.to_string())
         }
         Err(error) => Err(format!("the rotation broke off: {error}")),

@@ -56,7 +56,7 @@ pub(super) async fn renew(warden: Rc<Warden>) {
         if !(is_due(&warden) || is_behind(&warden)) {
             continue;
         }
-        match make(&warden, By::Itself).await {
+        match desk::make(&warden, Request::MakeMissing, None).await {
             Err(reason) => warn!("the renewal failed and is tried again in {RETRY:?}: {reason}"),
             // With an offline CA what is due stays due; it was said why.
             Ok(()) if is_due(&warden) => {}
@@ -64,17 +64,6 @@ pub(super) async fn renew(warden: Rc<Warden>) {
         }
         tokio::time::sleep(RETRY).await;
     }
-}
-
-/// Makes what is due without anybody at the desk; on record when something came of it.
-async fn make(warden: &Warden, by: By) -> Result<(), String> {
-    let done = desk::make(warden, Request::MakeMissing, None).await;
-    match &done {
-        Ok(summary) if summary.is_empty() => {}
-        Ok(summary) => warden.audit.journal.note(Act::MakeMissing, by, &summary.to_string()),
-        Err(reason) => warden.audit.journal.failed(Act::MakeMissing, by, reason),
-    }
-    done.map(drop)
 }
 
 fn is_due(warden: &Warden) -> bool {
@@ -101,7 +90,8 @@ pub(super) fn outside(warden: &Rc<Warden>, event: Outside) {
 
 async fn reload(warden: Rc<Warden>) {
     info!("SIGHUP: certificates, tokens and the place of the audit log are looked at again");
-    if let Err(reason) = make(&warden, By::Hangup).await {
+    warden.audit.journal.note(Act::Reload, By::Hangup, "");
+    if let Err(reason) = desk::make(&warden, Request::MakeMissing, None).await {
         warn!("the reload failed: {reason}");
     }
     warden.audit.look().await;

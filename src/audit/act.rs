@@ -12,12 +12,30 @@ pub enum Act {
     Start,
     /// PID 1 stops.
     Stop,
-    /// What was missing or due was made.
+    /// Somebody asked for what is missing or due.
     MakeMissing,
-    /// New server, client and database certificates.
+    /// Somebody asked for new server, client and database certificates.
     GenerateCertificates,
-    /// New tokens for the bundles.
+    /// Somebody asked for new tokens for the bundles.
     GenerateTokens,
+    /// Somebody asked for a token of their own.
+    MintToken,
+    /// Somebody revoked a token, a subject or a certificate.
+    Revoke,
+    /// Somebody asked for a new CA.
+    RotateCa,
+    /// Somebody ended the trust in the CA before.
+    RetireCa,
+    /// Somebody asked for a new signing key.
+    RotateKey,
+    /// Somebody ended the trust in earlier signing keys.
+    RetireKeys,
+    /// Dependents were restarted or told of a change.
+    TellDependents,
+    /// Somebody asked by SIGHUP that everything is looked at again.
+    Reload,
+    /// Material was made and published, for whatever reason.
+    Publish,
     /// New material came into force in the gateway.
     SwitchMaterial,
     /// A namespace was registered.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Event;
+use crate::audit::{Act, By, Journal};
 
 /// What was made and published.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +25,13 @@ impl Summary {
     /// Whether nothing was changed.
     pub fn is_empty(&self) -> bool {
         self.generation.is_none()
+    }
+
+    /// Leaves a record of it, if there is something to tell.
+    pub fn put_on_record(&self, journal: &Journal, by: By) {
+        if !self.is_empty() {
+            journal.note(Act::Publish, by, &self.to_string());
+        }
     }
 }
 
