@@ -68,6 +68,19 @@ fn environment_wins_over_file_and_file_over_default() {
 }
 
 #[test]
+fn a_size_is_written_with_or_without_a_unit_and_0_is_no_limit() {
+    let size = |text| config(&[SQLITE, ("WARDEN_AUDIT_MAX_SIZE", text)], &[]).map(|c| c.audit.max_size);
+    for (text, bytes) in [("100MiB", 100 << 20), ("1 gb", 1 << 30), ("64k", 64 << 10), ("20000", 20_000)] {
+        assert_eq!(size(text).unwrap(), Some(bytes), "{text}");
+    }
+    assert_eq!(size("0").unwrap(), None);
+    for (text, why) in [("10", "is too small; at least 16KiB"), ("much", "is no size"), ("99999999999g", "is no size")]
+    {
+        assert!(size(text).unwrap_err().lines()[0].contains(why), "{text}");
+    }
+}
+
+#[test]
 fn an_empty_variable_is_as_one_that_is_not_set() {
     let c = config(&[SQLITE, ("WARDEN_CERT_TTL", ""), ("WARDEN_FREE", "")], &[]);
     assert!(c.is_ok(), "{:?}", c.err());

@@ -54,7 +54,6 @@ impl Warden {
             ("WARDEN_PUBLISH_DIR", below("published")),
             ("WARDEN_DATA_DIR", below("data")),
             ("WARDEN_AUDIT_FILE", below("log/audit.jsonl")),
-            ("WARDEN_NAMESPACES", String::new()),
             ("WARDEN_BACKOFF_BASE", "50ms".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
