@@ -176,7 +176,7 @@ fn shortened(name: &str) -> &str {
 }
 
 /// The trace id of a W3C `traceparent`: `00-` 32 hex digits `-`…
-fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
+pub(super) fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
     let id = traceparent.to_str().ok()?.split('-').nth(1)?;
     (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 /// The time a call gives itself; `None` without a valid header (the upstream judges invalid ones).
-pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
+pub(in crate::gateway) fn of(headers: &HeaderMap) -> Option<Duration> {
     parse(headers.get("grpc-timeout")?.to_str().ok()?)
 }
 
