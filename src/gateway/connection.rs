@@ -99,7 +99,9 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(1000)
+        // One SDK client parks all its pollers on one connection, and at this number it would wait silently, its Respond
+        // calls with it. What bounds memory is the number of streams to Temporal, which a worker's pool limits.
+        .max_concurrent_streams(4096)
         // Unequal windows, so that one stalled upload does not block the client's other calls.
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)

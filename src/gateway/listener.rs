@@ -18,6 +18,9 @@ use super::{
 /// Pause after an error of `accept` that is not the client's, such as no free descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Time for the last answers to leave at the end of a drain.
+const LAST: Duration = Duration::from_millis(500);
+
 /// An accepted socket on its way to its worker.
 pub(super) struct Socket {
     tcp: std::net::TcpStream,
@@ -86,10 +89,20 @@ async fn work(worker: Arc<Worker>, mut sockets: mpsc::UnboundedReceiver<Socket>)
         }
     }
     let limit = Duration::from_millis(worker.shared.hello.drain_timeout_ms);
-    let rest = async { while connections.join_next().await.is_some() {} };
-    if timeout(limit, rest).await.is_err() {
-        tracing::warn!(?limit, left = connections.len(), "drain: connections still open at the limit are closed");
+    if timeout(limit, all(&mut connections)).await.is_err() {
+        tracing::warn!(
+            ?limit,
+            left = connections.len(),
+            "drain: calls still open at the limit are ended, then connections"
+        );
+        // Without an upstream every call ends as UNAVAILABLE, which clients try again; a cut connection tells them less.
+        worker.pool.close();
+        let _ = timeout(LAST, all(&mut connections)).await;
     }
+}
+
+async fn all(connections: &mut JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
 }
 
 async fn serve(worker: Arc<Worker>, socket: Socket) {

@@ -14,7 +14,7 @@ use super::{
     authorize::{self, Refusal, Token, Verdict},
     health, health_service,
     identity::Peer,
-    methods::Method,
+    methods::{Method, Wait},
     operation::{End, Operation},
     proxy::{self, Route},
     reply::{self, Body, status},
@@ -125,7 +125,9 @@ async fn call(worker: &Worker, serving: &Serving, peer: Peer, mut request: Reque
     }
     prepare(request.headers_mut(), serving, token, &presented);
     let wait = Duration::from_millis(shared.hello.upstream_wait_ms);
-    let route = Route { pool: &worker.pool, connector: &serving.connector, wait };
+    let polls = Method::of(&path).is_some_and(|row| row.wait == Wait::Always);
+    let stopping = polls.then(|| shared.draining.clone());
+    let route = Route { pool: &worker.pool, connector: &serving.connector, wait, stopping };
     proxy::forward(route, request, operation).await
 }
 

@@ -49,6 +49,8 @@ pub struct Options {
     pub auth: bool,
     pub tls: bool,
     pub audit: Option<PathBuf>,
+    /// Another upstream than the backend in this process.
+    pub upstream: Option<String>,
 }
 
 impl Default for Options {
@@ -67,7 +69,7 @@ impl Default for Options {
             audit_fail: AuditFail::Closed,
             audit_last: None,
         };
-        Self { hello, mode: AuthMode::Enforce, auth: true, tls: true, audit: None }
+        Self { hello, mode: AuthMode::Enforce, auth: true, tls: true, audit: None, upstream: None }
     }
 }
 
@@ -79,7 +81,8 @@ impl Gateway {
     pub async fn with(options: Options) -> Self {
         let backend = Backend::start().await;
         let (ca, key) = (Ca::new(), SigningKey::generate().unwrap());
-        let material = material(&options, &ca, &key, &backend.address.to_string());
+        let material =
+            material(&options, &ca, &key, &options.upstream.clone().unwrap_or_else(|| backend.address.to_string()));
         let folder = tempfile::tempdir().unwrap();
         let audit_file = options.audit.unwrap_or_else(|| folder.path().join("audit.jsonl"));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

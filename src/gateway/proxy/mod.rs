@@ -1,6 +1,6 @@
 //! One call through the gateway: streamed both ways, never sent twice, changed in nothing a client can notice.
 
-mod deadline;
+pub(super) mod deadline;
 mod pump;
 mod relay;
 
@@ -17,7 +17,10 @@ use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{Request, Response, Uri, header::HOST, request::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep},
+};
 
 pub(super) use relay::Relay;
 
@@ -41,6 +44,8 @@ pub(super) struct Route<'a> {
     pub connector: &'a Arc<Connector>,
     /// How long an unsent call waits for one.
     pub wait: Duration,
+    /// Set for a long poll: it does not hold up a stop, which this tells.
+    pub stopping: Option<watch::Receiver<bool>>,
 }
 
 /// Why a call ended without an answer of the upstream's.
@@ -48,6 +53,8 @@ enum Failure {
     Unreachable(Unreachable),
     Broken(h2::Error),
     Late,
+    /// A long poll, and the gateway stops.
+    Stopping,
 }
 
 /// An answer that began.
@@ -61,7 +68,11 @@ struct Answer {
 /// Forwards one call and answers it.
 pub(super) async fn forward(route: Route<'_>, request: Request<Incoming>, mut operation: Operation) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    match exchange(&route, parts, body, &operation).await {
+    let exchanged = tokio::select! {
+        exchanged = exchange(&route, parts, body, &operation) => exchanged,
+        () = stopping(route.stopping.clone()) => Err(Failure::Stopping),
+    };
+    match exchanged {
         Ok(answer) => relayed(answer, operation).await,
         Err(failure) => {
             let (code, message) = failure.told();
@@ -69,6 +80,14 @@ pub(super) async fn forward(route: Route<'_>, request: Request<Incoming>, mut op
             finished(&mut operation, code).await;
             reply::grpc_status(code, &message)
         }
+    }
+}
+
+/// Returns when the gateway stops; never for a call that may finish first.
+async fn stopping(told: Option<watch::Receiver<bool>>) {
+    match told {
+        Some(mut told) => drop(told.wait_for(|stopping| *stopping).await),
+        None => std::future::pending().await,
     }
 }
 
@@ -94,8 +113,8 @@ async fn exchange(
         let ended = body.is_end_stream();
         let (response, send) = match lease.send.send_request(head(&parts, &lease.connector), ended) {
             Ok(streams) => streams,
-            // Not even queued: another connection may take it.
-            Err(_) if Instant::now() < patience => continue,
+            // Not even queued: another connection may take it, unless it is the request that h2 does not take.
+            Err(error) if is_of_connection(&error) && Instant::now() < patience => continue,
             Err(error) => return Err(Failure::Broken(error)),
         };
         let mut pump = Some(Pump::new(body, send, operation)).filter(|_| !ended);
@@ -167,6 +186,11 @@ fn head(parts: &Parts, connector: &Connector) -> Request<()> {
     request
 }
 
+/// Whether a stream could not be opened because of its connection.
+fn is_of_connection(error: &h2::Error) -> bool {
+    error.is_go_away() || error.is_io() || error.is_reset()
+}
+
 /// Whether the upstream says that it never looked at the stream (RFC 9113 §6.8, §8.7).
 fn is_unprocessed(error: &h2::Error) -> bool {
     let reason = error.reason();
@@ -182,11 +206,13 @@ impl Failure {
             Self::Unreachable(Unreachable::Full) => {
                 (status::RESOURCE_EXHAUSTED, "the gateway's connections to Temporal are full".to_owned())
             }
+            Self::Unreachable(Unreachable::Closed) => (status::UNAVAILABLE, "the gateway is stopping".to_owned()),
             Self::Unreachable(Unreachable::Down(_)) => {
                 (status::UNAVAILABLE, "the Temporal frontend cannot be reached".to_owned())
             }
             Self::Broken(_) => (status::UNAVAILABLE, BROKEN.to_owned()),
             Self::Late => (status::DEADLINE_EXCEEDED, "the call's own deadline passed".to_owned()),
+            Self::Stopping => (status::UNAVAILABLE, "the gateway is stopping: poll again".to_owned()),
         }
     }
 
@@ -195,6 +221,7 @@ impl Failure {
             Self::Unreachable(why) => why.to_string(),
             Self::Broken(error) => format!("broken off by the upstream: {error}"),
             Self::Late => "the call's own deadline passed".to_owned(),
+            Self::Stopping => "a long poll, ended because the gateway stops".to_owned(),
         }
     }
 }

@@ -10,6 +10,7 @@ use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    task::AbortHandle,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
@@ -45,6 +46,21 @@ pub(in crate::gateway) struct Connector {
     pub scheme: Scheme,
 }
 
+/// Moves a connection's bytes, also when it takes no new streams; it lives until the last stream has ended.
+pub(super) struct Driver(AbortHandle);
+
+impl Driver {
+    /// Cuts the connection: every stream on it ends as broken off.
+    pub(super) fn cut(&self) {
+        self.0.abort();
+    }
+
+    /// Whether the connection is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
 impl Connector {
     /// The connector for `upstream`: the one `before` while nothing changed, so that a rotation of what clients see
     /// leaves the connections to Temporal alone.
@@ -70,12 +86,15 @@ impl Connector {
     }
 
     /// Opens a connection and starts its driver, which calls `ended` when the connection is over.
-    pub(super) async fn connect(&self, ended: impl FnOnce() + Send + 'static) -> io::Result<SendRequest<Bytes>> {
+    pub(super) async fn connect(
+        &self,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> io::Result<(SendRequest<Bytes>, Driver)> {
         let limit = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT:?}"));
         timeout(CONNECT, self.open(ended)).await.unwrap_or_else(|_| Err(limit()))
     }
 
-    async fn open(&self, ended: impl FnOnce() + Send + 'static) -> io::Result<SendRequest<Bytes>> {
+    async fn open(&self, ended: impl FnOnce() + Send + 'static) -> io::Result<(SendRequest<Bytes>, Driver)> {
         let tcp = TcpStream::connect(&self.address).await?;
         tcp.set_nodelay(true)?;
         let stream: Box<dyn Stream> = match &self.tls {
@@ -84,11 +103,11 @@ impl Connector {
         };
         let (send, mut connection) = builder().handshake(stream).await.map_err(io::Error::other)?;
         let pings = connection.ping_pong();
-        tokio::spawn(async move {
+        let driver = tokio::spawn(async move {
             drive(connection, pings).await;
             ended();
         });
-        Ok(send)
+        Ok((send, Driver(driver.abort_handle())))
     }
 }
 

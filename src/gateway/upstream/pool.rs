@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::connector::{Connector, STREAMS};
+use super::connector::{Connector, Driver, STREAMS};
 use crate::backoff;
 
 /// Connections of one worker at most; with all full a call is refused instead of queued unseen.
@@ -34,6 +34,9 @@ pub(in crate::gateway) enum Unreachable {
     /// No connection in time.
     #[error("the Temporal frontend cannot be reached: {0}")]
     Down(String),
+    /// The gateway stops.
+    #[error("the gateway is stopping")]
+    Closed,
     /// Every connection is full.
     #[error("{} calls are open at this worker", CONNECTIONS * STREAMS)]
     Full,
@@ -50,6 +53,9 @@ pub(in crate::gateway) struct Pool {
 struct Inner {
     connector: Option<Arc<Connector>>,
     connections: Vec<Arc<Connection>>,
+    /// Of every connection that is not over, also those that left `connections`.
+    drivers: Vec<Driver>,
+    closed: bool,
     dialling: bool,
     failures: u32,
     last_error: String,
@@ -82,6 +88,7 @@ enum Pick {
     Stream(Lease),
     Wait,
     Full,
+    Closed,
 }
 
 impl Pool {
@@ -97,6 +104,7 @@ impl Pool {
             match self.pick(connector) {
                 Pick::Stream(lease) => return Ok(lease),
                 Pick::Full => return Err(Unreachable::Full),
+                Pick::Closed => return Err(Unreachable::Closed),
                 Pick::Wait => {}
             }
             if timeout_at(deadline, changed).await.is_err() {
@@ -107,6 +115,9 @@ impl Pool {
 
     fn pick(self: &Arc<Self>, connector: &Arc<Connector>) -> Pick {
         let mut inner = self.lock();
+        if inner.closed {
+            return Pick::Closed;
+        }
         let newest = inner.serve(connector);
         let (found, young) = inner.find();
         if (found.is_none() || !young) && !inner.dialling {
@@ -127,6 +138,16 @@ impl Pool {
         let flag = ended.clone();
         let dialled = connector.connect(move || flag.store(true, Ordering::Relaxed)).await;
         self.lock().dialled(&connector, dialled, ended);
+        self.changed.notify_waiters();
+    }
+
+    /// Cuts every connection, and gives no stream any more: calls on them, and those that wait for one, end.
+    pub(in crate::gateway) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.connections.clear();
+        inner.drivers.drain(..).for_each(|driver| driver.cut());
+        drop(inner);
         self.changed.notify_waiters();
     }
 
@@ -180,16 +201,19 @@ impl Inner {
     fn dialled(
         &mut self,
         connector: &Arc<Connector>,
-        dialled: std::io::Result<SendRequest<Bytes>>,
+        dialled: std::io::Result<(SendRequest<Bytes>, Driver)>,
         ended: Arc<AtomicBool>,
     ) {
         self.dialling = false;
         match dialled {
-            Ok(send) if self.connector.as_ref().is_some_and(|held| Arc::ptr_eq(held, connector)) => {
+            Ok((_, driver)) if self.closed => driver.cut(),
+            Ok((send, driver)) if self.connector.as_ref().is_some_and(|held| Arc::ptr_eq(held, connector)) => {
                 let born = Instant::now();
                 // Old ones finish what they carry; dropping our handle lets them close after that.
                 self.connections.retain(|connection| born - connection.born < AGE);
                 let (connector, streams) = (connector.clone(), AtomicUsize::new(0));
+                self.drivers.retain(|driver| !driver.is_over());
+                self.drivers.push(driver);
                 self.connections.push(Arc::new(Connection { connector, send, streams, born, ended }));
                 self.failures = 0;
             }
