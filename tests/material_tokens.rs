@@ -206,6 +206,20 @@ fn a_doubled_claim_is_refused() {
     assert!(matches!(refusal, Refusal::Malformed(_)), "{refusal}");
 }
 
+/// Found by fuzz/token: the parser does not look into members that nobody reads, other readers of the token do.
+#[test]
+fn claims_that_are_not_utf_8_are_refused_wherever_that_is() {
+    let key = SigningKey::generate().unwrap();
+    let header = URL_SAFE_NO_PAD.encode(json!({"alg": "ES256", "kid": key.public().kid}).to_string());
+    let mut payload = claims().to_string().into_bytes();
+    payload.splice(1..1, *b"\"other\":\"\x96\",");
+    let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(payload));
+    let encoding = EncodingKey::from_ec_pem(key.to_pem().expose().as_bytes()).unwrap();
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &encoding, Algorithm::ES256).unwrap();
+    let refusal = verifier(&key).verify(&format!("{message}.{signature}"), NOW).unwrap_err().to_string();
+    assert!(refusal.contains("not a JSON object"), "{refusal}");
+}
+
 #[test]
 fn a_token_beyond_8_kib_is_not_looked_at() {
     let key = SigningKey::generate().unwrap();

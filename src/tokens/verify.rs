@@ -188,7 +188,9 @@ impl Verifier {
 
 fn part<T: serde::de::DeserializeOwned>(encoded: &str, why: &'static str) -> Result<T, Refusal> {
     let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Refusal::Malformed(why))?;
-    serde_json::from_slice(&bytes).map_err(|_| Refusal::Malformed(why))
+    // JSON is UTF-8 (RFC 8259 §8.1); serde_json alone would not look into members that nobody reads.
+    let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::Malformed(why))?;
+    serde_json::from_str(text).map_err(|_| Refusal::Malformed(why))
 }
 
 fn text<'a>(value: &'a Value, claim: &'static str) -> Result<&'a str, Refusal> {
