@@ -105,7 +105,8 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
         // Unequal windows, so that one stalled upload does not block the client's other calls.
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)
-        .max_send_buf_size(128 << 10)
+        // With the upstream's stream window, all that a call holds whose client does not read.
+        .max_send_buf_size(64 << 10)
         .max_header_list_size(32 << 10)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15))

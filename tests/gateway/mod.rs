@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod certs;
 pub mod client;
+pub mod hostile;
 
 use std::{
     fs,

@@ -19,8 +19,8 @@ use crate::gateway::{link, tls};
 
 /// Streams the gateway opens on one connection at most; below the peer's limit nothing queues unseen.
 pub(super) const STREAMS: usize = 250;
-/// Bytes in flight to us on one stream.
-const STREAM_WINDOW: u32 = 256 << 10;
+/// Bytes in flight to us on one stream: what a client that reads nothing costs per call, and enough for a near upstream.
+const STREAM_WINDOW: u32 = 64 << 10;
 /// And on the connection: every stream may stall with a full window and the others still move.
 const CONNECTION_WINDOW: u32 = STREAMS as u32 * STREAM_WINDOW;
 /// TCP, TLS and the HTTP/2 preface together.
