@@ -109,3 +109,20 @@ impl Ends {
         serde_json::from_str(&said).unwrap()
     }
 }
+
+/// Takes plaintext and speaks to the gateway with a client certificate.
+pub struct Shim {
+    pub port: String,
+    _running: Running,
+}
+
+impl Shim {
+    pub fn start(ends: &Ends) -> Option<Self> {
+        let mut command = Command::new(PROGRAM.as_ref()?);
+        let mut child = command.arg("shim").args(&ends.flags).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().rsplit(':').next().unwrap().to_owned();
+        Some(Self { port, _running: Running(child) })
+    }
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 )
 
 // shim holds the client certificate for programs that have no option for one, such as h2spec: bytes in, mutual TLS out.
@@ -35,7 +36,7 @@ func join(inner net.Conn, address string, config *tls.Config) {
 	defer inner.Close()
 	outer, err := tls.Dial("tcp", address, config)
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stderr, "shim:", err)
 		return
 	}
 	defer outer.Close()
