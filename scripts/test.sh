@@ -35,6 +35,7 @@ unit() {
   optional cargo-deny 'licences and bans (deny.toml)' cargo-deny --offline check licenses bans sources
   cargo_tests "$@"
   optional go 'certificates under a linter' certificates
+  optional go 'HTTP/2 conformance (h2spec)' scripts/conformance/h2spec.sh
 }
 
 # The parts that start Temporal's own programs: taken from the image that was just built, so they are those that ship.

@@ -116,3 +116,25 @@ async fn a_large_answer_to_a_slow_reader_needs_little_memory_and_slows_nobody() 
     }
     assert_eq!(total, 400 * (64 << 10));
 }
+
+/// SDKs ping every 10 to 30 s, calls or no calls; the protocol counts pings, not seconds.
+#[tokio::test]
+async fn keepalive_pings_are_answered_with_and_without_calls_and_go_no_further() {
+    let gateway = Gateway::start().await;
+    let papers = gateway.ca.client(gateway::certs::Client::default());
+    let tls = gateway.tls(Some(papers), &[b"h2"]).await.unwrap();
+    let (send, mut connection) = h2::client::handshake(tls).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    let driver = tokio::spawn(connection);
+    let token = client::bearer(&gateway.token("temporal-client"));
+    let headers = [("authorization", token.as_str())];
+    for with_calls in [false, true] {
+        for _ in 0..100 {
+            timeout(Duration::from_secs(10), pings.ping(h2::Ping::opaque())).await.unwrap().unwrap();
+            if with_calls {
+                assert_eq!(client::call(&send, LIST, &headers).await.unwrap().status(), 0);
+            }
+        }
+    }
+    assert!(!driver.is_finished());
+}

@@ -17,10 +17,13 @@ static PROGRAM: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         eprintln!("skipped: no Go on this machine, which builds the grpc-go backend and client of tests/grpc");
         return None;
     }
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("warden-grpc-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (program, built_as) = (folder.join("warden-grpc"), folder.join(format!("warden-grpc-{}", std::process::id())));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/grpc");
-    let built = Command::new("go").args(["build", "-o"]).arg(&program).arg(".").current_dir(source).output().unwrap();
+    let built = Command::new("go").args(["build", "-o"]).arg(&built_as).arg(".").current_dir(source).output().unwrap();
     assert!(built.status.success(), "go build: {}", String::from_utf8_lossy(&built.stderr));
+    // Another test program may run the one that is there.
+    fs::rename(built_as, &program).unwrap();
     Some(program)
 });
 
