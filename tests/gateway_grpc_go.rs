@@ -72,3 +72,15 @@ async fn a_killed_backend_costs_only_calls_in_flight_and_none_is_sent_twice() {
     let unavailable = |text: &String| text.starts_with("Unavailable");
     assert!(report["Failed"].as_object().unwrap().keys().all(unavailable), "{report}");
 }
+
+#[tokio::test]
+async fn requests_that_nobody_reads_hold_no_other_client_up() {
+    // One worker: both clients' calls share its connections to the backend.
+    let options = Options { hello: Hello { threads: 1, ..Options::default().hello }, ..Options::default() };
+    let Some((gateway, _backend, ends)) = scene_of(&[], options).await else { return };
+    let before = gateway.resident_kib();
+    let said = ends.run(&["uploads"]).await.unwrap_or_else(|said| panic!("{said}"));
+    let grown = gateway.resident_kib().saturating_sub(before);
+    eprintln!("{said}, memory {grown} KiB more");
+    assert!(grown < 96 << 10, "200 requests of 1 MiB that nobody reads cost {grown} KiB");
+}

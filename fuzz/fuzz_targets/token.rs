@@ -52,8 +52,9 @@ fn signed(data: &[u8]) {
 
 /// What the contract promises of every token that passes, read by another parser than the verifier's own.
 fn holds(header: &str, claims: &[u8], verified: &Verified) {
-    let header: Value = serde_json::from_str(header).expect("a JSON header");
-    let claims: Value = serde_json::from_slice(claims).expect("JSON claims");
+    let Ok(header) = serde_json::from_str::<Value>(header) else { return };
+    // Members that nobody reads may hold what only this parser refuses: a number beyond f64, too deep a nesting.
+    let Ok(claims) = serde_json::from_slice::<Value>(claims) else { return };
     assert!(header["alg"] == "ES256" && header["kid"] == *US.kid);
     assert!(["jwk", "jku", "x5u", "x5c", "crit"].iter().all(|name| header.get(name).is_none()));
     let now = NOW.unix_timestamp() as f64;

@@ -161,3 +161,45 @@ func polls(args []string) error {
 	fmt.Printf(`{"parked_ms":%d,"slowest_beside_ms":%d,"ended_ms":%d}`+"\n", parked.Milliseconds(), slowest.Milliseconds(), ended.Milliseconds())
 	return nil
 }
+
+// uploads sends requests of 1 MiB to handlers that never read them, and calls beside them from another client.
+func uploads(args []string) error {
+	flags := flag.NewFlagSet("uploads", flag.ExitOnError)
+	ends := endsOf(flags)
+	count := flags.Int("count", 200, "stalled requests")
+	_ = flags.Parse(args)
+	stalled, err := ends.through()
+	if err != nil {
+		return err
+	}
+	defer stalled.Close()
+	beside, err := ends.through()
+	if err != nil {
+		return err
+	}
+	defer beside.Close()
+	ctx, err := ends.context(context.Background(), "x-test", "hang")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Hour)
+	defer cancel()
+	message := pattern(1 << 20)
+	for range *count {
+		stream, err := stalled.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, list)
+		if err != nil {
+			return err
+		}
+		go func() { _ = stream.SendMsg(message) }()
+	}
+	var slowest time.Duration
+	for number := range 300 {
+		took, err := ends.call(beside, 10*time.Second, fmt.Sprint(number), "0")
+		if err != nil {
+			return fmt.Errorf("a call beside %d stalled requests: %w", *count, err)
+		}
+		slowest = max(slowest, took)
+	}
+	fmt.Printf(`{"slowest_beside_ms":%d}`+"\n", slowest.Milliseconds())
+	return nil
+}
