@@ -7,7 +7,9 @@ use std::{
 };
 
 use http::{HeaderMap, Method as Verb, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::{
     authenticate::Presented,
@@ -25,6 +27,10 @@ use crate::clock;
 
 /// Service name of the health checks.
 const HEALTH: &str = "grpc.health.v1.Health";
+/// Most bytes of a body that nobody wants.
+const IGNORED: usize = 64 << 10;
+/// And how long for them.
+const IGNORED_FOR: Duration = Duration::from_secs(2);
 /// Headers by which a server names a caller to the next; a client's own are never passed on.
 const IDENTITY: &str = "temporal-principal-";
 
@@ -46,8 +52,15 @@ pub(super) async fn serve(
     Ok(if is_grpc(&request) {
         call(&worker, &serving, peer, request).await
     } else {
-        plain(&worker, &serving, peer, &request)
+        plain(&worker, &serving, peer, &read_out(request).await)
     })
+}
+
+/// Reads what a request that is answered here still brings: when it turns out malformed, HTTP/2 answers it, not we.
+async fn read_out(mut request: Request<Incoming>) -> Request<Incoming> {
+    let body = Limited::new(request.body_mut(), IGNORED).collect();
+    let _ = timeout(IGNORED_FOR, body).await;
+    request
 }
 
 fn is_grpc(request: &Request<Incoming>) -> bool {
