@@ -1,6 +1,7 @@
 //! Entrances for the targets in `fuzz/`: what reads bytes of strangers, with what must hold whatever they are.
 //!
-//! Compiled only under `--cfg fuzzing`. A panic is a finding; so is a claim below that does not hold.
+//! Compiled only under `--cfg fuzzing`, and for its own tests, so that it keeps up. A panic is a finding; so is a claim
+//! below that does not hold.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
@@ -62,5 +63,48 @@ pub fn message(row: usize, gzip: bool, piece: usize, body: &[u8]) {
     }
     if let Some(told) = glimpse.told() {
         assert_eq!(*told, whole, "read otherwise in pieces of {piece}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        config::AuthMode,
+        gateway::link::Revocations,
+        tokens::{SigningKey, jwks},
+    };
+
+    /// What the fuzzers start from.
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+        let seeds = fs::read_dir(folder).unwrap().map(|seed| fs::read(seed.unwrap().path()).unwrap());
+        seeds.collect()
+    }
+
+    #[test]
+    fn the_seeds_of_the_headers_carry_no_token_that_passes() {
+        let key = SigningKey::generate().unwrap();
+        let (issuer, audience) = ("temporal-warden".to_owned(), "temporal".to_owned());
+        let (jwks, revocations) = (jwks([key.public()]), Revocations::default());
+        let auth = Auth { enabled: true, mode: AuthMode::Enforce, issuer, audience, jwks, revocations };
+        let headers = Headers::new(&auth);
+        for seed in seeds("headers") {
+            let lines: Vec<_> = seed.split(|byte| *byte == b'\n').collect();
+            assert!(!headers.read(&lines, OffsetDateTime::UNIX_EPOCH));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_is_read_alike_whole_and_in_pieces(seed in prop::sample::select(seeds("message")), row in 0usize..300, piece in 1usize..40) {
+            for gzip in [false, true] {
+                message(row, gzip, piece, &seed[2..]);
+            }
+        }
     }
 }

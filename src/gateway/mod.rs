@@ -5,7 +5,7 @@
 //! connections in `upstream`; `operation` leaves one record of it in `audit`.
 //! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes. `control` is the process.
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzz;
 pub mod link;
 pub mod methods;
