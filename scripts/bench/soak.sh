@@ -5,7 +5,8 @@
 #   scripts/bench/soak.sh [SECONDS [WORKFLOWS_PER_SECOND]]      600 and 4
 #
 # Needs root (children run as users of their own) and the programs of scripts/dev/images.sh. Every connection to
-# Temporal is ended after 5 s (frontend.keepAliveMaxConnectionAge). SOAK_BIN names the binary.
+# Temporal is ended after 5 s (frontend.keepAliveMaxConnectionAge). SOAK_BIN names the binary; SOAK_KILLS=no kills nothing: then no call may end
+# UNAVAILABLE, not even one that the SDK tries again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -81,6 +82,7 @@ connections() {
 
 # In each tenth of the run one kill, in turn: gateway, Temporal.
 events() {
+  [ "${SOAK_KILLS:-yes}" = yes ] || return 0
   local what=gateway
   for _ in 1 2 3 4 5 6 7 8; do
     sleep $((SECONDS_LONG / 10))
@@ -99,10 +101,12 @@ status=0
 wait "$killer"
 
 step 'the audit log: operations by gRPC status, and its chain'
-"$VENV/bin/python" - "$FOLDER/log/audit.jsonl" <<'PYTHON'
+"$VENV/bin/python" - "$FOLDER/log/audit.jsonl" "${SOAK_KILLS:-yes}" <<'PYTHON' || status=1
 import collections, json, sys
 records = [json.loads(line) for line in open(sys.argv[1])]
-print(collections.Counter(str(r.get("grpc_status")) for r in records if r["writer"] == "gateway"))
+ends = collections.Counter(str(r.get("grpc_status")) for r in records if r["writer"] == "gateway")
+print(ends)
+sys.exit(ends["14"] > 0 and sys.argv[2] == "no")
 PYTHON
 "$FOLDER/bin/temporal-warden" audit verify || status=1
 step "connections to the frontend: $(sort -u "$FOLDER/ports" | wc -l) (one in 5 s and worker means: GOAWAY was followed)"
