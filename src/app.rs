@@ -28,7 +28,7 @@ use crate::{
     clock,
     config::Config,
     gateway::{
-        link::{Auth, Health, Hello, LINK_FD, LISTEN_FD, Material, PLAINTEXT_FD, Phase, ServerTls},
+        link::{Auth, Health, Hello, LINK_FD, LISTEN_FD, METRICS_FD, Material, PLAINTEXT_FD, Phase, ServerTls},
         parent::Parent,
     },
     pki::Boot,
@@ -163,6 +163,7 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     spawn_local(upkeep::renew(warden.clone()));
     spawn_local(audit_log::keep(warden.clone()));
     spawn_local(audit_log::restarts(warden.clone()));
+    spawn_local(upkeep::tell_metrics(warden.clone()));
     Ok((warden, supervisor))
 }
 
@@ -211,8 +212,11 @@ fn hello(config: &Config) -> Hello {
     Hello {
         engine: config.engine,
         plaintext: gateway.plaintext_listen.is_some(),
+        metrics: gateway.metrics_listen.is_some(),
         threads: gateway.threads,
         max_connections: gateway.max_connections,
+        max_connections_per_address: gateway.max_connections_per_address,
+        max_streams: gateway.max_streams,
         handshake_timeout_ms: ms(gateway.handshake_timeout),
         drain_timeout_ms: ms(gateway.drain_timeout),
         upstream_wait_ms: ms(gateway.upstream_wait),
@@ -270,6 +274,7 @@ impl Warden {
         let mut fds = vec![(LINK_FD, self.parent.new_end()?.into()), (LISTEN_FD, doors.listen)];
         fds.extend(self.audit.descriptors()?);
         fds.extend(doors.plaintext.map(|door| (PLAINTEXT_FD, door)));
+        fds.extend(doors.metrics.map(|door| (METRICS_FD, door)));
         Ok(ChildSpec {
             name: GATEWAY,
             program: self.own_program.clone(),

@@ -27,6 +27,10 @@ async fn it_answers_over_http1_and_http2_without_a_token() {
     let reply = http2(&gateway, "GET", "/health").await;
     let document: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!((reply.head.status().as_u16(), &document["status"]), (200, &"SERVING".into()));
+    for part in ["phase", "upstream", "audit"] {
+        assert_eq!(document[part]["ok"], true, "{part}: {document}");
+    }
+    assert_eq!((&document["material"], &document["listeners"]["main"]), (&1.into(), &"mtls".into()), "{document}");
     let head = gateway.http1("HEAD /health").await;
     assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
     assert_eq!(http2(&gateway, "HEAD", "/health").await.head.status(), 200);
@@ -52,6 +56,9 @@ async fn it_follows_the_database_the_phase_and_comes_back() {
     assert!(down.reason.contains("no%20database") || down.reason.contains("no database"), "{}", down.reason);
     let text = gateway.http1("GET /health").await;
     assert!(text.starts_with("HTTP/1.1 503") && text.contains(r#""status":"NOT_SERVING""#), "{text}");
+    let document: serde_json::Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!((&document["upstream"]["ok"], &document["phase"]["ok"]), (&false.into(), &true.into()), "{document}");
+    assert!(document["reason"].as_str().unwrap().contains(document["upstream"]["detail"].as_str().unwrap()));
     gateway.backend.seen.database_down.store(false, Ordering::SeqCst);
     gateway.health(|health| health.serving).await;
     gateway.say(ToGateway::Phase(Phase::Starting { doing: "schema 3/14".to_owned() })).await;

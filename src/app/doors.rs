@@ -32,6 +32,8 @@ pub(super) struct Doors {
     pub(super) listen: Arc<OwnedFd>,
     /// The plaintext door, if configured.
     pub(super) plaintext: Option<Arc<OwnedFd>>,
+    /// The metrics, if configured.
+    pub(super) metrics: Option<Arc<OwnedFd>>,
 }
 
 /// A door that could not be opened.
@@ -74,6 +76,7 @@ impl Doors {
         Ok(Self {
             listen: door(config.gateway.listen, "WARDEN_LISTEN")?,
             plaintext: plaintext.map(|a| door(a, "WARDEN_PLAINTEXT_LISTEN")).transpose()?,
+            metrics: config.gateway.metrics_listen.map(|a| door(a, "WARDEN_METRICS_LISTEN")).transpose()?,
         })
     }
 }

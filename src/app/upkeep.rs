@@ -9,7 +9,7 @@ use super::{GATEWAY, TEMPORAL, Warden, desk};
 use crate::{
     audit::{Act, By},
     clock,
-    gateway::link::{Health, Phase},
+    gateway::link::{ChildState, Health, Phase, Snapshot},
     rotation::{self, Request},
     supervisor::{Outside, State},
 };
@@ -38,6 +38,34 @@ pub(super) async fn watch_health(warden: Rc<Warden>) {
             }
         }
         was_serving = now.serving;
+    }
+}
+
+/// Tells the gateway what its metrics show of us: at each change of a process, and soon after each new generation.
+pub(super) async fn tell_metrics(warden: Rc<Warden>) {
+    let mut children = warden.supervisor.watch();
+    loop {
+        warden.parent.snapshot(snapshot(&warden));
+        let _ = tokio::time::timeout(LOOK, children.changed()).await;
+    }
+}
+
+fn snapshot(warden: &Warden) -> Snapshot {
+    let live = warden.live.borrow();
+    let ends = |ending: &str| {
+        let named = live.artefacts.iter().filter(|artefact| artefact.name.ends_with(ending));
+        named.filter_map(|a| Some((a.name.clone(), a.not_after?.unix_timestamp()))).collect()
+    };
+    let children = warden.supervisor.statuses().into_iter().map(|child| ChildState {
+        name: child.name.to_owned(),
+        up: child.state == State::Ready,
+        restarts: child.restarts,
+    });
+    Snapshot {
+        generation: live.generation,
+        certificates: ends(".crt"),
+        tokens: ends(".jwt"),
+        children: children.collect(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Raw settings → [`Config`]: pure, all errors at once.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use super::{
     Audit, AuditFail, AuditSync, AuthMode, Certs, Config, EngineKind, Gateway, Log, LogFormat, OwnCa, SanName,
-    Supervisor, Temporal, Tokens, Upstream, UpstreamTls, check_database, errors::Errors, parse::Parser, raw::Raw,
+    Supervisor, Temporal, Tokens, Upstream, UpstreamTls, check_database, errors::Errors, load::is_off, parse::Parser,
+    raw::Raw,
 };
 use crate::secret::Secret;
 
@@ -115,15 +116,22 @@ fn gateway(p: &mut Parser, raw: &Raw) -> Gateway {
     Gateway {
         listen: p.address(&raw.listen),
         plaintext_listen: raw.plaintext_listen.given().is_some().then(|| p.address(&raw.plaintext_listen)),
-        metrics_listen: p.address(&raw.metrics_listen),
+        metrics_listen: metrics_listen(p, raw),
         auth_mode: p.choice(&raw.auth_mode, &[AuthMode::Enforce], "enforce or report"),
         threads: p.number(&raw.gateway_threads, 0..=1024),
         max_connections: p.number(&raw.max_connections, 1..=1_000_000),
+        max_connections_per_address: p.number(&raw.max_connections_per_address, 1..=1_000_000),
+        max_streams: p.number(&raw.max_streams, 1..=1_000_000),
         handshake_timeout: p.duration_from(&raw.handshake_timeout, Duration::from_millis(100)),
         drain_timeout: p.duration(&raw.drain_timeout),
         upstream_wait: p.duration(&raw.upstream_wait),
         uid: p.number(&raw.gateway_uid, 1..=u32::MAX - 1),
     }
+}
+
+fn metrics_listen(p: &mut Parser, raw: &Raw) -> Option<SocketAddr> {
+    let on = raw.metrics_listen.given().is_some_and(|text| !is_off(text));
+    on.then(|| p.address(&raw.metrics_listen))
 }
 
 fn audit(p: &mut Parser, raw: &Raw) -> Audit {
@@ -241,8 +249,7 @@ fn relations(p: &mut Parser, raw: &Raw, config: &Config) {
     if nested(&certs.dir, &certs.publish_dir) {
         p.refuse(&raw.publish_dir, "must lie outside WARDEN_CERTS_DIR, and the other way round");
     }
-    let doors =
-        [(&raw.plaintext_listen, gateway.plaintext_listen), (&raw.metrics_listen, Some(gateway.metrics_listen))];
+    let doors = [(&raw.plaintext_listen, gateway.plaintext_listen), (&raw.metrics_listen, gateway.metrics_listen)];
     for (setting, address) in doors {
         if address.is_some_and(|a| a.port() != 0 && a.port() == gateway.listen.port()) {
             p.refuse(setting, "uses the port of WARDEN_LISTEN; choose another");

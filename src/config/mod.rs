@@ -106,14 +106,18 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// `WARDEN_PLAINTEXT_LISTEN`: a second, unencrypted door; off by default.
     pub plaintext_listen: Option<SocketAddr>,
-    /// `WARDEN_METRICS_LISTEN`.
-    pub metrics_listen: SocketAddr,
+    /// `WARDEN_METRICS_LISTEN`; `None` = off.
+    pub metrics_listen: Option<SocketAddr>,
     /// `WARDEN_AUTH_MODE`.
     pub auth_mode: AuthMode,
     /// Worker threads (`WARDEN_GATEWAY_THREADS`; 0 = one per core).
     pub threads: usize,
     /// Most connections at once (`WARDEN_MAX_CONNECTIONS`).
     pub max_connections: usize,
+    /// Most of these from one address (`WARDEN_MAX_CONNECTIONS_PER_ADDRESS`).
+    pub max_connections_per_address: usize,
+    /// Most calls open at once on one connection (`WARDEN_MAX_STREAMS`).
+    pub max_streams: u32,
     /// Time a peer has for its TLS handshake (`WARDEN_HANDSHAKE_TIMEOUT`).
     pub handshake_timeout: Duration,
     /// How long calls in flight may finish at a stop (`WARDEN_DRAIN_TIMEOUT`).

@@ -59,6 +59,8 @@ pub(super) struct Raw {
     pub(super) token_ttl: Setting,
     pub(super) gateway_threads: Setting,
     pub(super) max_connections: Setting,
+    pub(super) max_connections_per_address: Setting,
+    pub(super) max_streams: Setting,
     pub(super) handshake_timeout: Setting,
     pub(super) drain_timeout: Setting,
     pub(super) upstream_wait: Setting,

@@ -24,9 +24,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    guest::Guest,
     identity::{Identity, Peer},
+    metrics::{HandshakeFailure, Limit},
     operation::{End, Operation},
-    service::{Worker, serve},
+    service::{HEADERS, Worker, serve},
     tls::ServerSide,
 };
 use crate::clock;
@@ -35,6 +37,8 @@ use crate::clock;
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a client has for its first request or its HTTP/2 preface.
 const FIRST: Duration = Duration::from_secs(10);
+/// Streams beyond the cap that are answered instead of refused by HTTP/2.
+const STREAMS_TO_REFUSE: u32 = 200;
 /// How long a connection may go on whose certificate is no longer good.
 const EVICTED: Duration = Duration::from_millis(500);
 
@@ -42,21 +46,30 @@ const EVICTED: Duration = Duration::from_millis(500);
 pub(super) async fn run(worker: Arc<Worker>, tcp: TcpStream, address: std::net::SocketAddr, plaintext: bool) {
     let _ = tcp.set_nodelay(true);
     let serving = worker.shared.serving.load_full();
-    let peer = Peer { address, identity: None };
+    worker.tally.accepted();
+    let guest = |identity: Option<Identity>| {
+        let peer = Peer { address, identity: identity.map(Arc::new) };
+        Arc::new(Guest::new(peer, worker.tally.clone()))
+    };
     match serving.tls.as_ref().filter(|_| !plaintext) {
-        None => speak(worker, tcp, peer, None).await,
+        None => speak(&worker, tcp, guest(None), None).await,
         Some(tls) => match handshake(&worker, tls, tcp).await {
-            Ok((stream, identity, h2)) => {
-                speak(worker, stream, Peer { identity: Some(Arc::new(identity)), ..peer }, h2).await;
-            }
-            Err(error) => {
-                let slot = worker.shared.recorder.reserve_now();
-                let mut operation = Operation::new(slot, peer, ("tls", "handshake"), &HeaderMap::new(), clock::now());
-                operation.denied(error);
-                operation.finish(End::None);
-            }
+            Ok((stream, identity, h2)) => speak(&worker, stream, guest(Some(identity)), h2).await,
+            Err(error) => failed(&worker, guest(None), &error),
         },
     }
+}
+
+fn failed(worker: &Worker, guest: Arc<Guest>, error: &io::Error) {
+    let why = HandshakeFailure::of(error);
+    worker.tally.handshake_failed(why);
+    if why == HandshakeFailure::Timeout {
+        worker.tally.hit(Limit::HandshakeTime);
+    }
+    let slot = worker.shared.recorder.reserve_now();
+    let mut operation = Operation::new(slot, guest, ("tls", "handshake"), &HeaderMap::new(), clock::now());
+    operation.broken(error);
+    operation.finish(End::None);
 }
 
 type Accepted = (tokio_rustls::server::TlsStream<TcpStream>, Identity, Option<bool>);
@@ -74,40 +87,45 @@ async fn handshake(worker: &Worker, tls: &ServerSide, tcp: TcpStream) -> io::Res
     Ok((stream, identity, h2))
 }
 
-async fn speak<S>(worker: Arc<Worker>, mut stream: S, peer: Peer, h2: Option<bool>)
+async fn speak<S>(worker: &Arc<Worker>, mut stream: S, guest: Arc<Guest>, h2: Option<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // Without a preface in time the connection holds a place for nothing; hyper itself would wait for ever.
-    let Ok(Ok(start)) = timeout(FIRST, first_bytes(&mut stream, h2)).await else { return };
+    let start = match timeout(FIRST, first_bytes(&mut stream, h2)).await {
+        Ok(Ok(start)) => start,
+        Ok(Err(_)) => return,
+        Err(_) => return worker.tally.hit(Limit::HeaderTime),
+    };
     let is_h2 = start.starts_with(PREFACE);
     let io = TokioIo::new(Replayed { start, at: 0, stream });
     let service = {
-        let (worker, peer) = (worker.clone(), peer.clone());
-        service_fn(move |request| serve(worker.clone(), peer.clone(), request))
+        let (worker, guest) = (worker.clone(), guest.clone());
+        service_fn(move |request| serve(worker.clone(), guest.clone(), request))
     };
     if is_h2 {
-        let connection = http2_builder().serve_connection(io, service);
-        attend(&worker, &peer, connection, |connection| connection.graceful_shutdown()).await;
+        let connection = http2_builder(worker.shared.hello.max_streams).serve_connection(io, service);
+        attend(worker, &guest, connection, |connection| connection.graceful_shutdown()).await;
     } else {
         let connection = http1_builder().serve_connection(io, service);
-        attend(&worker, &peer, connection, |connection| connection.graceful_shutdown()).await;
+        attend(worker, &guest, connection, |connection| connection.graceful_shutdown()).await;
     }
 }
 
-fn http2_builder() -> http2::Builder<TokioExecutor> {
+fn http2_builder(max_streams: u32) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        // One SDK client parks all its pollers on one connection, and at this number it would wait silently, its Respond
-        // calls with it. What bounds memory is the number of streams to Temporal, which a worker's pool limits.
-        .max_concurrent_streams(4096)
+        // A little more than calls are served. One SDK client parks all its pollers on one connection: at the number
+        // told to it it would wait silently, its Respond calls with it; above ours a call is answered.
+        .max_concurrent_streams(max_streams.saturating_add(STREAMS_TO_REFUSE))
         // Unequal windows, so that one stalled upload does not block the client's other calls.
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)
         // With the upstream's stream window, all that a call holds whose client does not read.
         .max_send_buf_size(64 << 10)
-        .max_header_list_size(32 << 10)
+        // Above it HTTP/2 answers 431 by itself, far above it ends the connection; below, `service` has its own limit.
+        .max_header_list_size(2 * HEADERS)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15))
         .auto_date_header(false);
@@ -121,14 +139,21 @@ fn http1_builder() -> http1::Builder {
 }
 
 /// Drives a connection; ends it gently when the gateway drains, soon when its certificate is no longer good.
-async fn attend<C: Future>(worker: &Worker, peer: &Peer, connection: C, end: impl Fn(Pin<&mut C>)) {
+async fn attend<C>(worker: &Worker, guest: &Guest, connection: C, end: impl Fn(Pin<&mut C>))
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let peer = &guest.peer;
     let mut connection = pin!(connection);
     let (mut version, mut draining) = (worker.shared.version.clone(), worker.shared.draining.clone());
     let mut evicted = None;
     let mut ending = false;
     loop {
         tokio::select! {
-            _ = connection.as_mut() => return,
+            ended = connection.as_mut() => {
+                let limit = ended.err().and_then(|error| Limit::of(&error));
+                return limit.into_iter().for_each(|limit| worker.tally.hit(limit));
+            }
             changed = draining.wait_for(|draining| *draining), if !ending => {
                 drop(changed);
                 ending = true;
@@ -141,6 +166,12 @@ async fn attend<C: Future>(worker: &Worker, peer: &Peer, connection: C, end: imp
                     ending = true;
                     end(connection.as_mut());
                 }
+            }
+            () = guest.unwelcome.notified(), if evicted.is_none() => {
+                tracing::warn!(peer = %peer.address, "connection ended: it brought too many bad tokens");
+                evicted = Some(Instant::now() + EVICTED);
+                ending = true;
+                end(connection.as_mut());
             }
             () = sleep_until(evicted.unwrap_or_else(Instant::now)), if evicted.is_some() => return,
         }

@@ -18,10 +18,10 @@ use super::{
     audit::{Recorder, Settings, receive_files},
     descriptors::Descriptors,
     health::Parts,
-    link::{self, FromGateway, Hello, Material, Phase, ToGateway},
+    link::{self, FromGateway, Hello, Material, Phase, Snapshot, ToGateway},
     listener::{Workers, accept},
-    probe,
-    serving::{Counters, Serving, Shared},
+    metrics, probe,
+    serving::{Places, Serving, Shared},
     upstream::Pool,
 };
 use crate::clock;
@@ -90,6 +90,9 @@ async fn serve(descriptors: Descriptors, signals: StopSignal) -> Result<(), Erro
     if let Some(plaintext) = descriptors.plaintext.filter(|_| shared.hello.plaintext) {
         acceptors.push(tokio::spawn(accept(plaintext, true, shared.clone(), workers.sockets())));
     }
+    if let Some(door) = descriptors.metrics.filter(|_| shared.hello.metrics) {
+        metrics::open(door, shared.clone()).map_err(io("the metrics"))?;
+    }
     let acceptors = acceptors.iter().map(|task| task.abort_handle()).collect();
     let probes = tokio::spawn(probes(shared.clone(), control.health.clone()));
     let ended = control.run(from, signals, acceptors, workers).await;
@@ -123,6 +126,8 @@ async fn first_material(
                 None => continue,
             },
             Some(ToGateway::Phase(new)) => *phase = new,
+            // PID 1 sends it after the material.
+            Some(ToGateway::Snapshot(_)) => {}
             Some(ToGateway::Drain) => return Ok(None),
             Some(ToGateway::Hello(_)) => return Err(Error::Protocol { expected: "Material" }),
             None => return Err(Error::Silent("Material")),
@@ -156,6 +161,7 @@ struct Control {
     to: OwnedWriteHalf,
     version: watch::Sender<u64>,
     health: Arc<watch::Sender<Parts>>,
+    snapshot: watch::Sender<Snapshot>,
     draining: watch::Sender<bool>,
 }
 
@@ -170,10 +176,29 @@ impl Control {
         let (version_sender, version) = watch::channel(serving.version);
         let (health_sender, health) = watch::channel(Parts { phase, ..Parts::unknown(hello.audit_fail) });
         let (draining_sender, draining) = watch::channel(false);
-        let (serving, counters) = (ArcSwap::from_pointee(serving), Counters::default());
-        let shared = Arc::new(Shared { serving, version, health, draining, recorder, hello, counters });
-        let health = Arc::new(health_sender);
-        (Self { shared: shared.clone(), to, version: version_sender, health, draining: draining_sender }, shared)
+        let (snapshot_sender, snapshot) = watch::channel(Snapshot::default());
+        let workers = Workers::count(hello.threads);
+        let shared = Arc::new(Shared {
+            serving: ArcSwap::from_pointee(serving),
+            version,
+            health,
+            draining,
+            snapshot,
+            recorder,
+            hello,
+            places: Places::default(),
+            tallies: (0..=workers).map(|_| Arc::default()).collect(),
+            pools: (0..workers).map(|_| Arc::default()).collect(),
+        });
+        let control = Self {
+            shared: shared.clone(),
+            to,
+            version: version_sender,
+            health: Arc::new(health_sender),
+            snapshot: snapshot_sender,
+            draining: draining_sender,
+        };
+        (control, shared)
     }
 
     /// Serves PID 1 until it wants a stop or is gone.
@@ -200,8 +225,11 @@ impl Control {
                     Some(ToGateway::Phase(phase)) => {
                         self.health.send_if_modified(|parts| std::mem::replace(&mut parts.phase, phase) != parts.phase);
                     }
+                    Some(ToGateway::Snapshot(snapshot)) => drop(self.snapshot.send_replace(snapshot)),
                     Some(ToGateway::Drain) => break,
-                    Some(ToGateway::Hello(_)) => return Err(Error::Protocol { expected: "Material, Phase or Drain" }),
+                    Some(ToGateway::Hello(_)) => {
+                        return Err(Error::Protocol { expected: "Material, Phase, Snapshot or Drain" });
+                    }
                     None => return Err(Error::Orphaned),
                 },
                 _ = &mut asked => break,

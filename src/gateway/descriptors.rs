@@ -8,7 +8,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use super::link::{AUDIT_FD, AUDIT_FILES_FD, LINK_FD, LISTEN_FD, PLAINTEXT_FD};
+use super::link::{AUDIT_FD, AUDIT_FILES_FD, LINK_FD, LISTEN_FD, METRICS_FD, PLAINTEXT_FD};
 
 /// What PID 1 handed over.
 pub(super) struct Descriptors {
@@ -22,19 +22,23 @@ pub(super) struct Descriptors {
     pub audit_files: Option<OwnedFd>,
     /// The plaintext listener, if there is one.
     pub plaintext: Option<TcpListener>,
+    /// The metrics' listener, if there is one.
+    pub metrics: Option<TcpListener>,
 }
 
 impl Descriptors {
     /// Takes all of them. To be called once, first thing in the process.
     pub(super) fn take() -> io::Result<Self> {
-        let plaintext = is_open(PLAINTEXT_FD).then(|| own(PLAINTEXT_FD)).transpose()?;
-        let audit_files = is_open(AUDIT_FILES_FD).then(|| own(AUDIT_FILES_FD)).transpose()?;
+        let optional = |number| is_open(number).then(|| own(number)).transpose();
+        let (plaintext, metrics, audit_files) =
+            (optional(PLAINTEXT_FD)?, optional(METRICS_FD)?, optional(AUDIT_FILES_FD)?);
         Ok(Self {
             link: own(LINK_FD)?.into(),
             listen: own(LISTEN_FD)?.into(),
             audit: own(AUDIT_FD)?.into(),
             audit_files,
             plaintext: plaintext.map(Into::into),
+            metrics: metrics.map(Into::into),
         })
     }
 }

@@ -1,7 +1,5 @@
 //! Whether the whole serves: a pure fold of phase, probe and audit log, and how `/health` says it.
 
-use std::sync::atomic::Ordering;
-
 use super::{
     link::{Health, Phase},
     serving::{Serving, Shared},
@@ -46,6 +44,7 @@ impl Parts {
     /// The report to PID 1.
     pub(super) fn report(&self, shared: &Shared) -> Health {
         let reason = self.reason();
+        let (calls, denied) = shared.totals();
         let (Ok(detail) | Err(detail)) = &self.probe;
         Health {
             reported: true,
@@ -55,33 +54,56 @@ impl Parts {
             probed_ms: self.probed_ms,
             upstream_detail: detail.clone(),
             audit_ok: self.audit.is_none(),
-            connections: shared.counters.connections.load(Ordering::Relaxed) as u64,
-            calls: shared.counters.calls.load(Ordering::Relaxed),
-            denied: shared.counters.denied.load(Ordering::Relaxed),
+            connections: shared.places.taken() as u64,
+            calls,
+            denied,
         }
     }
 }
 
-/// The document of `/health`, and whether it says SERVING.
-pub(super) fn document(health: &Health, serving: &Serving, shared: &Shared) -> (bool, String) {
+/// The document of `/health`, and whether it says SERVING. Each part says for itself whether it is well, and why not.
+pub(super) fn document(parts: &Parts, serving: &Serving, shared: &Shared) -> (bool, String) {
+    let reason = parts.reason();
+    let (phase, doing) = match &parts.phase {
+        Phase::Starting { doing } => ("starting", Some(doing)),
+        Phase::Ready => ("ready", None),
+        Phase::Stopping => ("stopping", None),
+    };
+    let (Ok(probe) | Err(probe)) = &parts.probe;
     let mut document = serde_json::json!({
-        "status": if health.serving { "SERVING" } else { "NOT_SERVING" },
+        "status": if reason.is_none() { "SERVING" } else { "NOT_SERVING" },
         "engine": serving.policy.engine,
         "tls": serving.tls.is_some(),
         "auth": if serving.policy.enabled { serde_json::json!(serving.policy.mode) } else { "disabled".into() },
+        "phase": { "ok": phase == "ready", "is": phase, "detail": doing },
+        "upstream": { "ok": parts.probe.is_ok(), "detail": probe },
+        "audit": { "ok": parts.audit.is_none(), "detail": parts.audit, "fail": parts.audit_fail, "lost": shared.recorder.lost() },
         "material": serving.version,
-        "upstream": { "ok": health.upstream_ok, "detail": health.upstream_detail },
-        "audit": { "ok": health.audit_ok, "lost": shared.recorder.lost() },
-        "connections": health.connections,
+        "generation": shared.snapshot.borrow().generation,
+        "listeners": listeners(serving, shared),
+        "connections": shared.places.taken(),
     });
-    if !health.serving {
-        document["reason"] = health.reason.clone().into();
-    }
     let warnings = warnings(serving);
     if !warnings.is_empty() {
         document["warnings"] = warnings.into();
     }
-    (health.serving, document.to_string())
+    if let Some(reason) = &reason {
+        document["reason"] = reason.as_str().into();
+    }
+    (reason.is_none(), document.to_string())
+}
+
+/// The doors that are open, and how each speaks.
+fn listeners(serving: &Serving, shared: &Shared) -> serde_json::Value {
+    let main = if serving.tls.is_some() { "mtls" } else { "plaintext" };
+    let mut listeners = serde_json::json!({ "main": main });
+    if shared.hello.plaintext {
+        listeners["plaintext"] = "plaintext".into();
+    }
+    if shared.hello.metrics {
+        listeners["metrics"] = "http".into();
+    }
+    listeners
 }
 
 /// What is switched off, said each time.

@@ -22,6 +22,8 @@ pub const LISTEN_FD: i32 = 4;
 pub const AUDIT_FD: i32 = 5;
 /// Descriptor of the plaintext listener; present if [`Hello::plaintext`].
 pub const PLAINTEXT_FD: i32 = 6;
+/// Descriptor of the metrics' listener; present if [`Hello::metrics`].
+pub const METRICS_FD: i32 = 7;
 /// Descriptor of the socket (`SOCK_SEQPACKET`) on which PID 1 hands over the next audit file at each rotation.
 pub const AUDIT_FILES_FD: i32 = 9;
 
@@ -38,6 +40,8 @@ pub enum ToGateway {
     Material(Box<Material>),
     /// Where the start is: shown in `/health` until [`Phase::Ready`].
     Phase(Phase),
+    /// What only PID 1 knows, for the metrics; at each change.
+    Snapshot(Snapshot),
     /// Stop: take no new connection, let calls in flight finish, flush the audit log, end.
     Drain,
 }
@@ -49,10 +53,16 @@ pub struct Hello {
     pub engine: EngineKind,
     /// Whether [`PLAINTEXT_FD`] is there.
     pub plaintext: bool,
+    /// Whether [`METRICS_FD`] is there.
+    pub metrics: bool,
     /// Worker threads; 0 = one per core.
     pub threads: usize,
     /// Most connections at once.
     pub max_connections: usize,
+    /// Most of these from one address.
+    pub max_connections_per_address: usize,
+    /// Most calls open at once on one connection.
+    pub max_streams: u32,
     /// Milliseconds a peer has for its TLS handshake.
     pub handshake_timeout_ms: u64,
     /// Milliseconds calls in flight may take to finish at a stop.
@@ -148,6 +158,30 @@ pub struct UpstreamTls {
     pub client: Option<(String, Secret<String>)>,
     /// Name checked in the upstream's certificate.
     pub server_name: String,
+}
+
+/// PID 1's part of the metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Generation of the certificates folder in force.
+    pub generation: u64,
+    /// File and end of each certificate, Unix seconds.
+    pub certificates: Vec<(String, i64)>,
+    /// File and end of each token, Unix seconds.
+    pub tokens: Vec<(String, i64)>,
+    /// Supervised processes.
+    pub children: Vec<ChildState>,
+}
+
+/// A supervised process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildState {
+    /// Its log name.
+    pub name: String,
+    /// Whether it runs and is ready.
+    pub up: bool,
+    /// Restarts since PID 1 started.
+    pub restarts: u32,
 }
 
 /// Where PID 1's start is.

@@ -36,17 +36,22 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts one worker per core, or as many as PID 1 said.
-    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
-        let count = match shared.hello.threads {
+    /// How many there are to be: one per core, or as many as PID 1 said.
+    pub(super) fn count(threads: usize) -> usize {
+        match threads {
             0 => thread::available_parallelism().map_or(1, usize::from),
             count => count,
-        };
+        }
+    }
+
+    /// Starts them.
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
         let mut workers = Self { sockets: Vec::new(), ended: Vec::new() };
-        for number in 0..count {
+        for number in 0..shared.pools.len() {
             let (socket, sockets) = mpsc::unbounded_channel();
             let (end, ended) = oneshot::channel();
-            let worker = Arc::new(Worker { shared: shared.clone(), pool: Arc::default() });
+            let (pool, tally) = (shared.pools[number].clone(), shared.tallies[number].clone());
+            let worker = Arc::new(Worker { shared: shared.clone(), pool, tally });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 runtime.block_on(work(worker, sockets));
@@ -121,10 +126,17 @@ pub(super) async fn accept(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
+    let tally = shared.tallies.last();
     for worker in workers.iter().cycle() {
         let (tcp, address) = next(&listener).await;
-        // Over the limit the socket is closed at once: cheaper for both sides than a handshake.
-        let Some(place) = Place::take(&shared) else { continue };
+        // Over a limit the socket is closed at once: cheaper for both sides than a handshake.
+        let place = match Place::take(&shared, address.ip()) {
+            Ok(place) => place,
+            Err(limit) => {
+                tally.iter().for_each(|tally| tally.hit(limit));
+                continue;
+            }
+        };
         if let Ok(tcp) = tcp.into_std() {
             let _ = worker.send(Socket { tcp, address, plaintext, place });
         }

@@ -53,10 +53,20 @@ pub struct Method {
 }
 
 impl Method {
-    /// The row of a request path, compared byte for byte as the server does.
-    pub fn of(path: &str) -> Option<&'static Self> {
+    /// The number of a request path's row, compared byte for byte as the server does.
+    pub fn number(path: &str) -> Option<usize> {
         let (service, name) = path.strip_prefix('/')?.split_once('/')?;
-        METHODS.binary_search_by(|row| (row.service, row.name).cmp(&(service, name))).ok().map(|at| &METHODS[at])
+        METHODS.binary_search_by(|row| (row.service, row.name).cmp(&(service, name))).ok()
+    }
+
+    /// The row with a number that [`Self::number`] gave.
+    pub fn at(number: usize) -> &'static Self {
+        &METHODS[number]
+    }
+
+    /// The row of a request path.
+    pub fn of(path: &str) -> Option<&'static Self> {
+        Self::number(path).map(Self::at)
     }
 
     /// Number of the request's own field `name`, one of those in `namespace`.

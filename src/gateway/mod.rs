@@ -3,12 +3,13 @@
 //! A socket is accepted by `listener` and dealt to a worker; `connection` does TLS and HTTP; `service` decides each
 //! request with `authenticate`, `authorize` and the table in [`methods`]; `proxy` streams it over the worker's own
 //! connections in `upstream`; `operation` leaves one record of it in `audit`.
-//! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes. `control` is the process.
+//! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes. `control` is the process. What happens is counted in [`metrics`].
 
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;
 pub mod link;
 pub mod methods;
+pub mod metrics;
 pub mod parent;
 
 mod audit;
@@ -18,6 +19,7 @@ mod connection;
 mod control;
 mod descriptors;
 mod glimpse;
+mod guest;
 mod health;
 mod health_service;
 mod identity;

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderMap, HeaderValue, header::USER_AGENT};
@@ -14,19 +14,22 @@ use time::OffsetDateTime;
 use super::{
     audit::{self, Principal, Record, Slot, Written},
     glimpse::Glimpse,
-    identity::Peer,
+    guest::{Guest, Seat},
     methods::Method,
+    metrics::{Denial, Limit},
     namespace::Namespace,
     reply::status,
 };
-use crate::tokens::Verified;
+use crate::tokens::{Scopes, Verified};
 
 /// What is being done, by whom, and the place of its record.
 ///
 /// Dropped before it was finished, the client is gone: it is recorded as cancelled.
 pub(super) struct Operation {
     slot: Option<Slot>,
-    peer: Peer,
+    guest: Arc<Guest>,
+    seat: Option<Seat>,
+    row: Option<usize>,
     token: Option<Arc<Verified>>,
     service: String,
     method: String,
@@ -37,6 +40,9 @@ pub(super) struct Operation {
     denied: bool,
     began: OffsetDateTime,
     since: Instant,
+    /// Time in the gateway's own hands until the upstream had the request; `None` = it never had it.
+    own: Option<Duration>,
+    finished: Option<Instant>,
     /// Counted by the pump of the request.
     pub request_bytes: Arc<AtomicU64>,
     /// Counted by the relay of the answer.
@@ -58,14 +64,16 @@ impl Operation {
     /// Begins: `service` and `method` as they stand in the record.
     pub(super) fn new(
         slot: Slot,
-        peer: Peer,
+        guest: Arc<Guest>,
         (service, method): (&str, &str),
         headers: &HeaderMap,
         now: OffsetDateTime,
     ) -> Self {
         Self {
             slot: Some(slot),
-            peer,
+            guest,
+            seat: None,
+            row: None,
             token: None,
             service: service.to_owned(),
             method: method.to_owned(),
@@ -76,8 +84,27 @@ impl Operation {
             denied: false,
             began: now,
             since: Instant::now(),
+            own: None,
+            finished: None,
             request_bytes: Arc::default(),
             response_bytes: 0,
+        }
+    }
+
+    /// Makes it a gRPC call of the row with this number in the table: it is counted, and holds its place.
+    pub(super) fn counts(&mut self, seat: Seat, row: Option<usize>) {
+        (self.seat, self.row) = (Some(seat), row);
+    }
+
+    /// Notes that the upstream has the request, for which it was waited from `asked` to `ready`.
+    pub(super) fn sent(&mut self, asked: Instant, ready: Instant) {
+        self.own = Some(self.since.elapsed().saturating_sub(ready - asked));
+    }
+
+    /// Notes that the end of the answer goes out.
+    pub(super) fn answered(&self) {
+        if let (Some(own), Some(finished)) = (self.own, self.finished) {
+            self.guest.tally.added(own + finished.elapsed());
         }
     }
 
@@ -101,18 +128,38 @@ impl Operation {
         self.reason = Some(reason.to_string());
     }
 
+    /// Counts a limit that it ran into.
+    pub(super) fn hit(&self, limit: Limit) {
+        self.guest.tally.hit(limit);
+    }
+
     /// Notes that it was refused.
-    pub(super) fn denied(&mut self, reason: impl ToString) {
+    pub(super) fn denied(&mut self, class: Denial, reason: impl ToString) {
+        self.denied = true;
+        self.guest.tally.denied(class);
+        self.because(reason);
+    }
+
+    /// Notes that a handshake failed: refused before there was a call.
+    pub(super) fn broken(&mut self, reason: impl ToString) {
         self.denied = true;
         self.because(reason);
     }
 
     /// Hands the record over; `None` when that was done before.
     pub(super) fn finish(&mut self, end: End) -> Option<Written> {
-        self.slot.take().map(|slot| slot.record(&self.record(end)))
+        let slot = self.slot.take()?;
+        let now = Instant::now();
+        self.finished = Some(now);
+        if let (Some(_), End::Grpc(code)) = (&self.seat, end) {
+            let scopes = self.token.as_ref().map_or_else(Scopes::default, |token| token.scopes);
+            let bytes = (self.request_bytes.load(Ordering::Relaxed), self.response_bytes);
+            self.guest.tally.called(self.row, code, scopes, bytes);
+        }
+        Some(slot.record(&self.record(end, now - self.since)))
     }
 
-    fn record(&self, end: End) -> Record<'_> {
+    fn record(&self, end: End, took: Duration) -> Record<'_> {
         let (grpc_status, http_status) = match end {
             End::Grpc(code) => (Some(code), None),
             End::Http(code) => (None, Some(code)),
@@ -132,13 +179,13 @@ impl Operation {
             namespace,
             workflow_id: read.and_then(|read| read.workflow_id.as_deref()).map(shortened),
             principal: self.principal(),
-            peer: self.peer.address.to_string(),
+            peer: self.guest.peer.address.to_string(),
             user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()).map(shortened),
             decision: if self.denied { "deny" } else { "allow" },
             reason: self.reason.as_deref().map(shortened),
             grpc_status,
             http_status,
-            duration_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             request_bytes: self.request_bytes.load(Ordering::Relaxed),
             response_bytes: self.response_bytes,
             trace_id: self.traceparent.as_ref().and_then(trace_id),
@@ -146,7 +193,7 @@ impl Operation {
     }
 
     fn principal(&self) -> Principal<'_> {
-        let (token, certificate) = (self.token.as_deref(), self.peer.identity.as_deref());
+        let (token, certificate) = (self.token.as_deref(), self.guest.peer.identity.as_deref());
         let subject = certificate.map(|certificate| shortened(&certificate.subject));
         Principal {
             sub: token.map(|token| token.sub.as_str()).or(subject),

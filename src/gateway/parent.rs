@@ -12,7 +12,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::link::{FromGateway, Health, Hello, Material, Phase, ToGateway, receive, send};
+use super::link::{FromGateway, Health, Hello, Material, Phase, Snapshot, ToGateway, receive, send};
 
 /// A gateway that does not read its link for this long is as good as dead; its supervisor finds that out.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
@@ -31,6 +31,7 @@ pub enum Answer {
 pub struct Parent {
     material: watch::Sender<Option<Material>>,
     phase: watch::Sender<Phase>,
+    snapshot: watch::Sender<Snapshot>,
     health: watch::Sender<Health>,
     answer: watch::Sender<Option<Answer>>,
     sockets: mpsc::UnboundedSender<StdUnixStream>,
@@ -46,6 +47,7 @@ impl Parent {
         let parent = Self {
             material: watch::Sender::new(None),
             phase: watch::Sender::new(Phase::Starting { doing: "starting".into() }),
+            snapshot: watch::Sender::new(Snapshot::default()),
             health: watch::Sender::new(Health::default()),
             answer: watch::Sender::new(None),
             sockets,
@@ -89,6 +91,15 @@ impl Parent {
         });
     }
 
+    /// Tells what the metrics show of PID 1.
+    pub fn snapshot(&self, snapshot: Snapshot) {
+        self.snapshot.send_if_modified(|old| {
+            let changed = *old != snapshot;
+            *old = snapshot;
+            changed
+        });
+    }
+
     /// Where the start is.
     pub fn current_phase(&self) -> Phase {
         self.phase.borrow().clone()
@@ -120,10 +131,12 @@ async fn converse(parent: &Parent, hello: Hello, socket: StdUnixStream) -> io::R
     let (mut reading, mut writing) = UnixStream::from_std(socket)?.into_split();
     let mut material = parent.material.subscribe();
     let mut phase = parent.phase.subscribe();
+    let mut snapshot = parent.snapshot.subscribe();
     let mut drain = parent.drain.subscribe();
     tell(&mut writing, &ToGateway::Hello(hello)).await?;
     tell_material(&mut writing, &mut material).await?;
     tell_phase(&mut writing, &mut phase).await?;
+    tell_snapshot(&mut writing, &mut snapshot).await?;
     let listen = async { listen(parent, &mut reading).await };
     tokio::pin!(listen);
     loop {
@@ -131,6 +144,7 @@ async fn converse(parent: &Parent, hello: Hello, socket: StdUnixStream) -> io::R
             ended = &mut listen => return ended,
             Ok(()) = material.changed() => tell_material(&mut writing, &mut material).await?,
             Ok(()) = phase.changed() => tell_phase(&mut writing, &mut phase).await?,
+            Ok(()) = snapshot.changed() => tell_snapshot(&mut writing, &mut snapshot).await?,
             Ok(()) = drain.changed() => tell(&mut writing, &ToGateway::Drain).await?,
         }
     }
@@ -174,6 +188,11 @@ async fn tell_material(to: &mut OwnedWriteHalf, material: &mut watch::Receiver<O
 async fn tell_phase(to: &mut OwnedWriteHalf, phase: &mut watch::Receiver<Phase>) -> io::Result<()> {
     let now = phase.borrow_and_update().clone();
     tell(to, &ToGateway::Phase(now)).await
+}
+
+async fn tell_snapshot(to: &mut OwnedWriteHalf, snapshot: &mut watch::Receiver<Snapshot>) -> io::Result<()> {
+    let now = snapshot.borrow_and_update().clone();
+    tell(to, &ToGateway::Snapshot(now)).await
 }
 
 async fn tell(to: &mut OwnedWriteHalf, message: &ToGateway) -> io::Result<()> {

@@ -2,8 +2,8 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderMap, Method as Verb, Request, Response, StatusCode, Version, header};
@@ -14,9 +14,10 @@ use tokio::time::timeout;
 use super::{
     authenticate::Presented,
     authorize::{self, Refusal, Token, Verdict},
+    guest::Guest,
     health, health_service,
-    identity::Peer,
     methods::{Method, Wait},
+    metrics::{Denial, Limit, Tally},
     operation::{End, Operation},
     proxy::{self, Route},
     reply::{self, Body, status},
@@ -27,6 +28,8 @@ use crate::clock;
 
 /// Service name of the health checks.
 const HEALTH: &str = "grpc.health.v1.Health";
+/// Most bytes of headers of one call: a token of 8 KiB and much metadata.
+pub(super) const HEADERS: u32 = 32 << 10;
 /// Most bytes of a body that nobody wants.
 const IGNORED: usize = 64 << 10;
 /// And how long for them.
@@ -40,19 +43,21 @@ pub(super) struct Worker {
     pub shared: Arc<Shared>,
     /// This worker's upstream connections.
     pub pool: Arc<Pool>,
+    /// What this worker counts.
+    pub tally: Arc<Tally>,
 }
 
 /// Serves one request.
 pub(super) async fn serve(
     worker: Arc<Worker>,
-    peer: Peer,
+    guest: Arc<Guest>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let serving = worker.shared.serving.load_full();
     Ok(if is_grpc(&request) {
-        call(&worker, &serving, peer, request).await
+        call(&worker, &serving, guest, request).await
     } else {
-        plain(&worker, &serving, peer, &read_out(request).await)
+        plain(&worker, &serving, guest, &read_out(request).await)
     })
 }
 
@@ -72,16 +77,16 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
 }
 
 /// `/health`, and what is neither that nor gRPC.
-fn plain(worker: &Worker, serving: &Serving, peer: Peer, request: &Request<Incoming>) -> Response<Body> {
+fn plain(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: &Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     let what = format!("{} {path}", request.method());
     let slot = worker.shared.recorder.reserve_now();
-    let mut operation = Operation::new(slot, peer, ("http", &what), request.headers(), clock::now());
+    let mut operation = Operation::new(slot, guest, ("http", &what), request.headers(), clock::now());
     let readable = matches!(*request.method(), Verb::GET | Verb::HEAD);
     let response = match path {
         "/health" if readable => {
-            let report = worker.shared.health.borrow().report(&worker.shared);
-            let (good, document) = health::document(&report, serving, &worker.shared);
+            let parts = worker.shared.health.borrow().clone();
+            let (good, document) = health::document(&parts, serving, &worker.shared);
             let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             reply::http(code, "application/json", document)
         }
@@ -96,36 +101,53 @@ fn plain(worker: &Worker, serving: &Serving, peer: Peer, request: &Request<Incom
 }
 
 /// One gRPC call.
-async fn call(worker: &Worker, serving: &Serving, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
+async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, mut request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let shared = &worker.shared;
-    shared.counters.calls.fetch_add(1, Ordering::Relaxed);
+    let (seat, fits) = guest.seat(shared.hello.max_streams);
     let (service, method) = path.trim_start_matches('/').rsplit_once('/').unwrap_or(("", &path));
     let slot = match shared.recorder.reserve().await {
         Ok(slot) => slot,
         Err(_) if service == HEALTH => shared.recorder.reserve_now(),
         Err(failing) => {
-            shared.counters.denied.fetch_add(1, Ordering::Relaxed);
+            worker.tally.denied(Denial::Audit);
             return reply::grpc_status(status::UNAVAILABLE, &failing.to_string());
         }
     };
     let now = clock::now();
-    let serial = peer.identity.as_ref().map(|identity| identity.serial.clone());
-    let mut operation = Operation::new(slot, peer, (service, method), request.headers(), now);
-    operation.reads(Method::of(&path), request.headers());
+    let number = Method::number(&path);
+    let row = number.map(Method::at);
+    let mut operation = Operation::new(slot, guest.clone(), (service, method), request.headers(), now);
+    operation.counts(seat, number);
+    if !fits {
+        let most = shared.hello.max_streams;
+        let why = format!("{most} calls are open on this connection, the most there may be (WARDEN_MAX_STREAMS)");
+        return over(Limit::Streams, why, operation).await;
+    }
+    let size = size_of_headers(request.headers());
+    if size > HEADERS as usize {
+        return over(Limit::HeaderList, format!("headers of {size} bytes; at most {HEADERS} are served"), operation)
+            .await;
+    }
+    operation.reads(row, request.headers());
     let presented = serving.authenticator.present(request.headers(), now);
-    let revoked = serial.is_some_and(|serial| serving.authenticator.is_revoked(&serial));
-    let verdict = if revoked {
+    let identity = guest.peer.identity.as_ref();
+    let verdict = if identity.is_some_and(|identity| serving.authenticator.is_revoked(&identity.serial)) {
         Verdict::Deny(Refusal::Unauthorized("the client certificate was revoked".to_owned()))
     } else {
-        authorize::judge(serving.policy, Method::of(&path), &path, &presented)
+        authorize::judge(serving.policy, row, &path, &presented)
     };
     operation.called_by(match &presented {
         Presented::Token(token) => Some(token.clone()),
         Presented::Nothing | Presented::Refused(_) => None,
     });
     let token = match verdict {
-        Verdict::Deny(refusal) => return deny(shared, operation, &refusal).await,
+        Verdict::Deny(refusal) => {
+            if matches!(presented, Presented::Refused(_)) {
+                guest.brought_bad_token(Instant::now());
+            }
+            return deny(operation, Denial::of(&presented, &refusal), &refusal).await;
+        }
         Verdict::Allow { token, reported } => {
             if let Some(refusal) = reported {
                 operation.because(format!("would be refused: {refusal}"));
@@ -133,7 +155,7 @@ async fn call(worker: &Worker, serving: &Serving, peer: Peer, mut request: Reque
             token
         }
     };
-    if service == HEALTH && Method::of(&path).is_some() {
+    if service == HEALTH && row.is_some() {
         return health_service::answer(method, request, shared.health.clone(), operation).await;
     }
     prepare(request.headers_mut(), serving, token, &presented);
@@ -144,11 +166,23 @@ async fn call(worker: &Worker, serving: &Serving, peer: Peer, mut request: Reque
     proxy::forward(route, request, operation).await
 }
 
-async fn deny(shared: &Shared, mut operation: Operation, refusal: &Refusal) -> Response<Body> {
-    shared.counters.denied.fetch_add(1, Ordering::Relaxed);
-    operation.denied(refusal);
+async fn deny(mut operation: Operation, class: Denial, refusal: &Refusal) -> Response<Body> {
+    operation.denied(class, refusal);
     proxy::finished(&mut operation, refusal.status()).await;
     reply::grpc_status(refusal.status(), &refusal.to_string())
+}
+
+/// The call is over a limit.
+async fn over(limit: Limit, why: String, mut operation: Operation) -> Response<Body> {
+    operation.hit(limit);
+    operation.denied(Denial::Limit, &why);
+    proxy::finished(&mut operation, status::RESOURCE_EXHAUSTED).await;
+    reply::grpc_status(status::RESOURCE_EXHAUSTED, &why)
+}
+
+/// As HTTP/2 counts a header list (RFC 9113 §6.5.2).
+fn size_of_headers(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }
 
 /// Takes out what a client must not say, and what the upstream would refuse.

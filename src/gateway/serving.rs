@@ -1,8 +1,12 @@
 //! What serves: one version of the material, built whole and swapped at once, and what all workers share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -13,10 +17,11 @@ use super::{
     authenticate::Authenticator,
     authorize::Policy,
     health::Parts,
-    link::{Hello, Material},
+    link::{Hello, Material, Snapshot},
+    metrics::{Limit, Tally},
     signer::Signer,
     tls::ServerSide,
-    upstream::Connector,
+    upstream::{Connector, Pool},
 };
 use crate::config::EngineKind;
 
@@ -65,39 +70,97 @@ pub(super) struct Shared {
     pub health: watch::Receiver<Parts>,
     /// Turns true when the gateway drains.
     pub draining: watch::Receiver<bool>,
+    /// What PID 1 says of itself.
+    pub snapshot: watch::Receiver<Snapshot>,
     /// The audit log.
     pub recorder: Recorder,
     /// What PID 1 said first.
     pub hello: Hello,
-    /// Counters.
-    pub counters: Counters,
+    /// Places of connections.
+    pub places: Places,
+    /// What each worker counts, and last what the acceptors do.
+    pub tallies: Vec<Arc<Tally>>,
+    /// Each worker's upstream connections.
+    pub pools: Vec<Arc<Pool>>,
 }
 
-/// Counters for `/health` and PID 1.
+impl Shared {
+    /// Calls begun, and of these denied, since the start.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        let each = self.tallies.iter().map(|tally| tally.totals());
+        each.fold((0, 0), |sum, totals| (sum.0 + totals.0, sum.1 + totals.1))
+    }
+}
+
+/// How many connections there are, in total and by address.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct Places {
+    taken: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Places {
     /// Open connections.
-    pub connections: AtomicUsize,
-    /// Calls decided.
-    pub calls: AtomicU64,
-    /// Of these, denied.
-    pub denied: AtomicU64,
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self, address: IpAddr, most: usize, most_of_one: usize) -> Result<(), Limit> {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = by_address.get(&address).copied().unwrap_or_default();
+        if self.taken() >= most {
+            return Err(Limit::Connections);
+        }
+        if of_one >= most_of_one {
+            return Err(Limit::ConnectionsPerAddress);
+        }
+        by_address.insert(address, of_one + 1);
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        match by_address.get_mut(&address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(by_address.remove(&address)),
+        }
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One place among the connections.
-pub(super) struct Place(Arc<Shared>);
+pub(super) struct Place(Arc<Shared>, IpAddr);
 
 impl Place {
-    /// Takes a place; `None` when all are taken.
-    pub(super) fn take(shared: &Arc<Shared>) -> Option<Self> {
-        let taken = shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-        let place = Self(shared.clone());
-        (taken < shared.hello.max_connections).then_some(place)
+    /// Takes a place, or says which limit is reached.
+    pub(super) fn take(shared: &Arc<Shared>, address: IpAddr) -> Result<Self, Limit> {
+        let (most, most_of_one) = (shared.hello.max_connections, shared.hello.max_connections_per_address);
+        shared.places.enter(address, most, most_of_one).map(|()| Self(shared.clone(), address))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.counters.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.places.leave(self.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_take_every_place() {
+        let (places, one, other) = (Places::default(), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        assert_eq!([(); 3].map(|()| places.enter(one, 4, 2).err()), [None, None, Some(Limit::ConnectionsPerAddress)]);
+        assert_eq!(
+            [(); 3].map(|()| places.enter(other, 3, 2).err()),
+            [None, Some(Limit::Connections), Some(Limit::Connections)]
+        );
+        places.leave(one);
+        assert_eq!(places.enter(one, 4, 2), Ok(()));
+        [one, one, other].into_iter().for_each(|address| places.leave(address));
+        assert_eq!((places.taken(), places.by_address.lock().unwrap().len()), (0, 0));
     }
 }

@@ -57,8 +57,8 @@ impl Ports {
     /// The ports for `config`: clear of the gateway's and the metrics' own.
     pub fn for_config(config: &Config) -> Self {
         let gateway = &config.gateway;
-        let mut taken = vec![7233, gateway.listen.port(), gateway.metrics_listen.port()];
-        taken.extend(gateway.plaintext_listen.map(|a| a.port()));
+        let mut taken = vec![7233, gateway.listen.port()];
+        taken.extend(gateway.plaintext_listen.into_iter().chain(gateway.metrics_listen).map(|a| a.port()));
         Self::avoiding(&taken)
     }
 }

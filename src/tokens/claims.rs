@@ -50,6 +50,19 @@ impl std::str::FromStr for Scope {
 pub struct Scopes(u8);
 
 impl Scopes {
+    /// How many sets there are.
+    pub const SETS: usize = 1 << Scope::ALL.len();
+
+    /// Its number among all sets.
+    pub const fn number(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Every set, in the order of its number.
+    pub fn sets() -> impl Iterator<Item = Self> {
+        (0..1 << Scope::ALL.len()).map(Self)
+    }
+
     /// The known words of a `scope` claim; other words grant nothing.
     pub fn parse(claim: &str) -> Self {
         claim.split(' ').filter_map(|word| word.parse().ok()).collect()

@@ -104,6 +104,13 @@ impl Gateway {
         handshake(self.address, &self.ca.pem(), client, alpn).await
     }
 
+    /// Sends bytes that are no TLS and waits until the gateway has hung up.
+    pub async fn speak(&self, bytes: &[u8]) {
+        let mut tcp = TcpStream::connect(self.address).await.unwrap();
+        tcp.write_all(bytes).await.unwrap();
+        let _ = tcp.read_to_end(&mut Vec::new()).await;
+    }
+
     /// Plain HTTP/1.1 over TLS; the whole answer as text.
     pub async fn http1(&self, start: &str) -> String {
         let mut tls = self.tls(Some(self.ca.client(ClientCert::default())), &[b"http/1.1"]).await.unwrap();

@@ -5,6 +5,7 @@ pub mod backend;
 pub mod certs;
 pub mod client;
 pub mod hostile;
+pub mod metrics;
 
 use std::{
     fs,
@@ -31,9 +32,13 @@ pub const AUDIENCE: &str = "temporal";
 pub const LIST: &str = "/temporal.api.workflowservice.v1.WorkflowService/ListWorkflowExecutions";
 pub const INFO: &str = "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo";
 
+/// What the gateway itself says; shown when a test fails.
+const LOG: &str = "gateway.log";
+
 /// A running gateway and all that belongs to it.
 pub struct Gateway {
     pub address: SocketAddr,
+    pub metrics: SocketAddr,
     pub ca: Ca,
     pub key: SigningKey,
     pub backend: Backend,
@@ -41,7 +46,7 @@ pub struct Gateway {
     pub audit_file: PathBuf,
     pub child: Child,
     link: UnixStream,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub struct Options {
@@ -59,8 +64,11 @@ impl Default for Options {
         let hello = Hello {
             engine: EngineKind::External,
             plaintext: false,
+            metrics: true,
             threads: 2,
             max_connections: 1000,
+            max_connections_per_address: 1000,
+            max_streams: 4000,
             handshake_timeout_ms: 5000,
             drain_timeout_ms: 3000,
             upstream_wait_ms: 2000,
@@ -88,17 +96,21 @@ impl Gateway {
         let audit_file = options.audit.unwrap_or_else(|| folder.path().join("audit.jsonl"));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let metrics = door.local_addr().unwrap();
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let child = Command::new("sh")
-            .args(["-c", r#"exec 3<&0 4<&1 5>>"$1" </dev/null >&2; exec "$0" gateway"#])
+            .args(["-c", r#"exec 3<&0 4<&1 7<&2 5>>"$1" </dev/null >"$2" 2>&1; exec "$0" gateway"#])
             .args([env!("CARGO_BIN_EXE_temporal-warden"), audit_file.to_str().unwrap()])
+            .arg(folder.path().join(LOG))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(OwnedFd::from(listener)))
+            .stderr(Stdio::from(OwnedFd::from(door)))
             .spawn()
             .unwrap();
         ours.set_nonblocking(true).unwrap();
         let link = UnixStream::from_std(ours).unwrap();
-        let mut gateway = Self { address, ca, key, backend, material, audit_file, child, link, _folder: folder };
+        let mut gateway = Self { address, metrics, ca, key, backend, material, audit_file, child, link, folder };
         gateway.say(ToGateway::Hello(options.hello)).await;
         gateway.say(ToGateway::Phase(Phase::Ready)).await;
         gateway.switch(gateway.material.clone()).await.unwrap();
@@ -190,6 +202,9 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default());
+        }
     }
 }
 

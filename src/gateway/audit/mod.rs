@@ -134,6 +134,11 @@ impl Recorder {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// Places in the queue that are taken: by calls in flight, and by records that wait for the disk.
+    pub(super) fn taken(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Writes and syncs what is queued.
     pub(super) async fn close(&self) {
         let (done, closed) = oneshot::channel();

@@ -26,6 +26,7 @@ pub(super) use relay::Relay;
 
 use self::{pump::Pump, relay::AbortOnDrop};
 use super::{
+    metrics::Limit,
     operation::{End, Operation},
     reply::{self, Body, status},
     upstream::{Connector, Lease, Pool, Unreachable},
@@ -69,13 +70,16 @@ struct Answer {
 pub(super) async fn forward(route: Route<'_>, request: Request<Incoming>, mut operation: Operation) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let exchanged = tokio::select! {
-        exchanged = exchange(&route, parts, body, &operation) => exchanged,
+        exchanged = exchange(&route, parts, body, &mut operation) => exchanged,
         () = stopping(route.stopping.clone()) => Err(Failure::Stopping),
     };
     match exchanged {
         Ok(answer) => relayed(answer, operation).await,
         Err(failure) => {
             let (code, message) = failure.told();
+            if matches!(failure, Failure::Unreachable(Unreachable::Full)) {
+                operation.hit(Limit::Upstream);
+            }
             operation.because(failure.reason());
             finished(&mut operation, code).await;
             reply::grpc_status(code, &message)
@@ -102,14 +106,16 @@ async fn exchange(
     route: &Route<'_>,
     parts: Parts,
     mut body: Incoming,
-    operation: &Operation,
+    operation: &mut Operation,
 ) -> Result<Answer, Failure> {
     let start = Instant::now();
     let own = deadline::of(&parts.headers);
     let patience = start + own.map_or(route.wait, |own| own.min(route.wait));
     let mut timer = own.map(|own| Box::pin(tokio::time::sleep_until(start + own + GRACE)));
     loop {
+        let asked = Instant::now();
         let mut lease = route.pool.acquire(route.connector, patience).await.map_err(Failure::Unreachable)?;
+        let ready = Instant::now();
         let ended = body.is_end_stream();
         let (response, send) = match lease.send.send_request(head(&parts, &lease.connector), ended) {
             Ok(streams) => streams,
@@ -117,6 +123,7 @@ async fn exchange(
             Err(error) if is_of_connection(&error) && Instant::now() < patience => continue,
             Err(error) => return Err(Failure::Broken(error)),
         };
+        operation.sent(asked.into_std(), ready.into_std());
         let mut pump = Some(Pump::new(body, send, operation)).filter(|_| !ended);
         match answer(response, &mut pump, timer.as_mut()).await? {
             Ok(response) => return Ok(Answer { response, pump, lease, timer }),
@@ -159,6 +166,7 @@ async fn relayed(answer: Answer, mut operation: Operation) -> Response<Body> {
     let (head, recv) = answer.response.into_parts();
     let body = if recv.is_end_stream() {
         finished(&mut operation, reply::status_of(&head.headers).unwrap_or(status::UNKNOWN)).await;
+        operation.answered();
         Body::Empty
     } else {
         let pump = answer.pump.map(|pump| AbortOnDrop(tokio::spawn(pump).abort_handle()));

@@ -79,6 +79,7 @@ impl Relay {
                         ready!(Pin::new(written).poll(cx));
                     }
                     let trailers = trailers.take();
+                    self.operation.answered();
                     self.state = State::Done;
                     return Poll::Ready(trailers.map(Frame::trailers));
                 }

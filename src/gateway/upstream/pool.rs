@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -47,6 +47,8 @@ pub(in crate::gateway) enum Unreachable {
 pub(in crate::gateway) struct Pool {
     inner: Mutex<Inner>,
     changed: Notify,
+    /// Dials that failed.
+    pub dials_failed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -137,6 +139,7 @@ impl Pool {
         let ended = Arc::new(AtomicBool::new(false));
         let flag = ended.clone();
         let dialled = connector.connect(move || flag.store(true, Ordering::Relaxed)).await;
+        self.dials_failed.fetch_add(u64::from(dialled.is_err()), Ordering::Relaxed);
         self.lock().dialled(&connector, dialled, ended);
         self.changed.notify_waiters();
     }
@@ -149,6 +152,11 @@ impl Pool {
         inner.drivers.drain(..).for_each(|driver| driver.cut());
         drop(inner);
         self.changed.notify_waiters();
+    }
+
+    /// Open connections.
+    pub(in crate::gateway) fn connections(&self) -> usize {
+        self.lock().connections.iter().filter(|connection| !connection.ended.load(Ordering::Relaxed)).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
