@@ -66,8 +66,9 @@ fn failed(worker: &Worker, guest: Arc<Guest>, error: &io::Error) {
     if why == HandshakeFailure::Timeout {
         worker.tally.hit(Limit::HandshakeTime);
     }
-    let slot = worker.shared.recorder.reserve_now();
-    let mut operation = Operation::new(slot, guest, ("tls", "handshake"), &HeaderMap::new(), clock::now());
+    let slot = worker.recorder.reserve_now();
+    let mut operation =
+        Operation::new(slot, guest, ("tls".into(), "handshake".into()), &HeaderMap::new(), clock::now());
     operation.broken(error);
     operation.finish(End::None);
 }

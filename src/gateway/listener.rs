@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    audit::Bell,
     connection,
     service::Worker,
     serving::{Place, Shared},
@@ -51,9 +52,12 @@ impl Workers {
             let (socket, sockets) = mpsc::unbounded_channel();
             let (end, ended) = oneshot::channel();
             let (pool, tally) = (shared.pools[number].clone(), shared.tallies[number].clone());
-            let worker = Arc::new(Worker { shared: shared.clone(), pool, tally });
+            let bell = Arc::new(Bell::default());
+            let recorder = shared.recorder.at(bell.clone());
+            let worker = Arc::new(Worker { shared: shared.clone(), pool, recorder, tally });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                runtime.spawn(bell.tell());
                 runtime.block_on(work(worker, sockets));
                 // Dropping the runtime drops what is left of calls, and so writes their records.
                 drop(runtime);

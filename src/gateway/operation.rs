@@ -1,6 +1,7 @@
 //! One operation from its first header to its record: whatever happens to it, exactly one record is written.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -31,8 +32,8 @@ pub(super) struct Operation {
     seat: Option<Seat>,
     row: Option<usize>,
     token: Option<Arc<Verified>>,
-    service: String,
-    method: String,
+    service: Cow<'static, str>,
+    method: Cow<'static, str>,
     user_agent: Option<HeaderValue>,
     traceparent: Option<HeaderValue>,
     reason: Option<String>,
@@ -65,7 +66,7 @@ impl Operation {
     pub(super) fn new(
         slot: Slot,
         guest: Arc<Guest>,
-        (service, method): (&str, &str),
+        (service, method): (Cow<'static, str>, Cow<'static, str>),
         headers: &HeaderMap,
         now: OffsetDateTime,
     ) -> Self {
@@ -75,8 +76,8 @@ impl Operation {
             seat: None,
             row: None,
             token: None,
-            service: service.to_owned(),
-            method: method.to_owned(),
+            service,
+            method,
             user_agent: headers.get(USER_AGENT).cloned(),
             traceparent: headers.get("traceparent").cloned(),
             reason: None,

@@ -1,6 +1,7 @@
 //! What happens to one request: classified, decided, recorded, and answered here or forwarded.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::{
+    audit::Recorder,
     authenticate::Presented,
     authorize::{self, Refusal, Token, Verdict},
     guest::Guest,
@@ -43,6 +45,8 @@ pub(super) struct Worker {
     pub shared: Arc<Shared>,
     /// This worker's upstream connections.
     pub pool: Arc<Pool>,
+    /// The audit log, as this worker writes to it.
+    pub recorder: Recorder,
     /// What this worker counts.
     pub tally: Arc<Tally>,
 }
@@ -55,7 +59,8 @@ pub(super) async fn serve(
 ) -> Result<Response<Body>, Infallible> {
     let serving = worker.shared.serving.load_full();
     Ok(if is_grpc(&request) {
-        call(&worker, &serving, guest, request).await
+        // On the heap: hyper moves the future of a call several times before it runs.
+        Box::pin(call(&worker, &serving, guest, request)).await
     } else {
         plain(&worker, &serving, guest, &read_out(request).await)
     })
@@ -79,9 +84,9 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
 /// `/health`, and what is neither that nor gRPC.
 fn plain(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: &Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
-    let what = format!("{} {path}", request.method());
-    let slot = worker.shared.recorder.reserve_now();
-    let mut operation = Operation::new(slot, guest, ("http", &what), request.headers(), clock::now());
+    let what = format!("{} {path}", request.method()).into();
+    let slot = worker.recorder.reserve_now();
+    let mut operation = Operation::new(slot, guest, ("http".into(), what), request.headers(), clock::now());
     let readable = matches!(*request.method(), Verb::GET | Verb::HEAD);
     let response = match path {
         "/health" if readable => {
@@ -106,9 +111,9 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, mut request
     let shared = &worker.shared;
     let (seat, fits) = guest.seat(shared.hello.max_streams);
     let (service, method) = path.trim_start_matches('/').rsplit_once('/').unwrap_or(("", &path));
-    let slot = match shared.recorder.reserve().await {
+    let slot = match worker.recorder.reserve().await {
         Ok(slot) => slot,
-        Err(_) if service == HEALTH => shared.recorder.reserve_now(),
+        Err(_) if service == HEALTH => worker.recorder.reserve_now(),
         Err(failing) => {
             worker.tally.denied(Denial::Audit);
             return reply::grpc_status(status::UNAVAILABLE, &failing.to_string());
@@ -117,7 +122,7 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, mut request
     let now = clock::now();
     let number = Method::number(&path);
     let row = number.map(Method::at);
-    let mut operation = Operation::new(slot, guest.clone(), (service, method), request.headers(), now);
+    let mut operation = Operation::new(slot, guest.clone(), names(row, service, method), request.headers(), now);
     operation.counts(seat, number);
     if !fits {
         let most = shared.hello.max_streams;
@@ -178,6 +183,14 @@ async fn over(limit: Limit, why: String, mut operation: Operation) -> Response<B
     operation.denied(Denial::Limit, &why);
     proxy::finished(&mut operation, status::RESOURCE_EXHAUSTED).await;
     reply::grpc_status(status::RESOURCE_EXHAUSTED, &why)
+}
+
+/// Service and method for the record; those of the table need no copy.
+fn names(row: Option<&'static Method>, service: &str, method: &str) -> (Cow<'static, str>, Cow<'static, str>) {
+    match row {
+        Some(row) => (row.service.into(), row.name.into()),
+        None => (service.to_owned().into(), method.to_owned().into()),
+    }
 }
 
 /// As HTTP/2 counts a header list (RFC 9113 §6.5.2).

@@ -3,6 +3,7 @@
 //! A caller reserves a [`Slot`], serves, and hands the finished record over; the writer thread puts it into the chain
 //! and writes whole batches. An answer's trailers wait for [`Written`].
 
+mod bell;
 mod handover;
 mod record;
 mod writer;
@@ -22,9 +23,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(super) use bell::Bell;
 pub(super) use handover::receive_files;
 pub(super) use record::{Principal, Record};
 
+use self::bell::Waiting;
 pub(super) use crate::audit::{id, timestamp};
 use crate::config::{AuditFail, AuditSync};
 
@@ -47,7 +50,7 @@ pub(super) struct Settings {
 
 /// What the writer is told.
 enum Message {
-    Record { json: Vec<u8>, written: oneshot::Sender<()> },
+    Record { json: Vec<u8>, written: Waiting },
     Close { done: oneshot::Sender<()> },
 }
 
@@ -65,10 +68,11 @@ pub(super) struct Recorder {
     failing: watch::Receiver<Option<String>>,
     lost: Arc<AtomicU64>,
     fail: AuditFail,
+    bell: Option<Arc<Bell>>,
 }
 
 /// The place of one record; dropped unused it is free again.
-pub(super) struct Slot(Option<mpsc::OwnedPermit<Message>>);
+pub(super) struct Slot(Option<mpsc::OwnedPermit<Message>>, Option<Arc<Bell>>);
 
 /// Resolves when the record's `write()` returned (or, served in spite of a failing log, at once).
 pub(super) struct Written(Option<oneshot::Receiver<()>>);
@@ -87,7 +91,12 @@ impl Recorder {
         let (lost, fail) = (Arc::new(AtomicU64::new(0)), settings.fail);
         let writer = writer::Writer::new(file, next_files, settings, report, lost.clone());
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(records))?;
-        Ok(Self { queue, files, failing, lost, fail })
+        Ok(Self { queue, files, failing, lost, fail, bell: None })
+    }
+
+    /// For a worker, whose calls are told through `bell` that their records are written.
+    pub(super) fn at(&self, bell: Arc<Bell>) -> Self {
+        Self { bell: Some(bell), ..self.clone() }
     }
 
     /// A place for one record, or why there is none.
@@ -97,10 +106,10 @@ impl Recorder {
             return Err(Failing(reason));
         }
         if let Ok(permit) = self.queue.clone().try_reserve_owned() {
-            return Ok(Slot(Some(permit)));
+            return Ok(self.slot(permit));
         }
         match (tokio::time::timeout(RESERVE, self.queue.clone().reserve_owned()).await, self.fail) {
-            (Ok(Ok(permit)), _) => Ok(Slot(Some(permit))),
+            (Ok(Ok(permit)), _) => Ok(self.slot(permit)),
             (_, AuditFail::Open) => Ok(self.without_slot()),
             (_, AuditFail::Closed) => Err(Failing(format!("{QUEUE} records wait for the disk"))),
         }
@@ -108,12 +117,16 @@ impl Recorder {
 
     /// A place for a record of something that happens whether it is recorded or not: `/health`, failed handshakes.
     pub(super) fn reserve_now(&self) -> Slot {
-        self.queue.clone().try_reserve_owned().map_or_else(|_| self.without_slot(), |permit| Slot(Some(permit)))
+        self.queue.clone().try_reserve_owned().map_or_else(|_| self.without_slot(), |permit| self.slot(permit))
+    }
+
+    fn slot(&self, permit: mpsc::OwnedPermit<Message>) -> Slot {
+        Slot(Some(permit), self.bell.clone())
     }
 
     fn without_slot(&self) -> Slot {
         self.lost.fetch_add(1, Ordering::Relaxed);
-        Slot(None)
+        Slot(None, None)
     }
 
     /// Lets the log go on in `file`, between two batches; resolves when it does.
@@ -152,8 +165,8 @@ impl Slot {
     /// Hands the record over.
     pub(super) fn record(self, record: &Record) -> Written {
         let Some(permit) = self.0 else { return Written(None) };
-        let (written, receiver) = oneshot::channel();
-        permit.send(Message::Record { json: record.to_json(), written });
+        let (call, receiver) = oneshot::channel();
+        permit.send(Message::Record { json: record.to_json(), written: Waiting { call, bell: self.1 } });
         Written(Some(receiver))
     }
 }

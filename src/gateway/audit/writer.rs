@@ -16,7 +16,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Message, NextFile, Settings};
+use super::{
+    Message, NextFile, Settings,
+    bell::{self, Waiting},
+};
 use crate::{
     audit::{Chain, Lines},
     config::{AuditFail, AuditSync},
@@ -48,7 +51,7 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Round {
     lines: Vec<u8>,
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<Waiting>,
     close: Option<oneshot::Sender<()>>,
 }
 
@@ -154,9 +157,7 @@ impl Writer {
         } else {
             self.recovered();
         }
-        for waiting in round.waiting.drain(..) {
-            let _ = waiting.send(());
-        }
+        bell::ring(round.waiting.drain(..));
         self.copied(std::mem::take(&mut round.lines));
     }
 

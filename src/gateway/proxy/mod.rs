@@ -70,7 +70,7 @@ struct Answer {
 pub(super) async fn forward(route: Route<'_>, request: Request<Incoming>, mut operation: Operation) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let exchanged = tokio::select! {
-        exchanged = exchange(&route, parts, body, &mut operation) => exchanged,
+        exchanged = exchange(&route, Box::new(parts), body, &mut operation) => exchanged,
         () = stopping(route.stopping.clone()) => Err(Failure::Stopping),
     };
     match exchanged {
@@ -104,7 +104,7 @@ pub(super) async fn finished(operation: &mut Operation, code: u32) {
 
 async fn exchange(
     route: &Route<'_>,
-    parts: Parts,
+    mut parts: Box<Parts>,
     mut body: Incoming,
     operation: &mut Operation,
 ) -> Result<Answer, Failure> {
@@ -124,11 +124,11 @@ async fn exchange(
             Err(error) => return Err(Failure::Broken(error)),
         };
         operation.sent(asked.into_std(), ready.into_std());
-        let mut pump = Some(Pump::new(body, send, operation)).filter(|_| !ended);
+        let mut pump = (!ended).then(|| Pump::new(body, send, operation, parts));
         match answer(response, &mut pump, timer.as_mut()).await? {
             Ok(response) => return Ok(Answer { response, pump, lease, timer }),
             Err(error) => match pump.and_then(Pump::untouched) {
-                Some(unread) if is_unprocessed(&error) && Instant::now() < patience => body = unread,
+                Some(unread) if is_unprocessed(&error) && Instant::now() < patience => (parts, body) = unread,
                 _ => return Err(Failure::Broken(error)),
             },
         }

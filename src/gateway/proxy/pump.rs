@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
+use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -26,18 +27,19 @@ pub(super) struct Pump {
     held: Bytes,
     sent: Arc<AtomicU64>,
     glimpse: Option<Glimpse>,
-    consumed: bool,
+    /// The head, for another connection; gone with the first frame taken, for a parked poll should not hold it.
+    spare: Option<Box<Parts>>,
 }
 
 impl Pump {
-    pub(super) fn new(body: Incoming, send: SendStream<Bytes>, operation: &Operation) -> Self {
+    pub(super) fn new(body: Incoming, send: SendStream<Bytes>, operation: &Operation, head: Box<Parts>) -> Self {
         let (sent, glimpse) = (operation.request_bytes.clone(), operation.glimpse());
-        Self { body, send, held: Bytes::new(), sent, glimpse, consumed: false }
+        Self { body, send, held: Bytes::new(), sent, glimpse, spare: Some(head) }
     }
 
-    /// The body, if nothing was taken from it yet: then the call may be sent on another connection.
-    pub(super) fn untouched(self) -> Option<Incoming> {
-        (!self.consumed).then_some(self.body)
+    /// Head and body, if nothing was taken from the body yet: then the call may be sent on another connection.
+    pub(super) fn untouched(self) -> Option<(Box<Parts>, Incoming)> {
+        Some((self.spare?, self.body))
     }
 
     /// Sends what is held; an error means that the upstream takes no more.
@@ -60,7 +62,7 @@ impl Pump {
 
     /// One more frame of the client's; `true` after the last.
     fn take(&mut self, frame: Option<Result<http_body::Frame<Bytes>, hyper::Error>>) -> Result<bool, h2::Error> {
-        self.consumed = true;
+        self.spare = None;
         match frame {
             None => self.send.send_data(Bytes::new(), true).map(|()| true),
             Some(Err(_)) => {

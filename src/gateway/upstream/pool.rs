@@ -100,10 +100,15 @@ impl Pool {
         connector: &Arc<Connector>,
         deadline: Instant,
     ) -> Result<Lease, Unreachable> {
+        // Nearly always there is a place at once; only who has to wait asks to be told of changes.
+        let mut picked = self.pick(connector);
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
-            match self.pick(connector) {
+            if matches!(picked, Pick::Wait) {
+                changed.as_mut().enable();
+                picked = self.pick(connector);
+            }
+            match picked {
                 Pick::Stream(lease) => return Ok(lease),
                 Pick::Full => return Err(Unreachable::Full),
                 Pick::Closed => return Err(Unreachable::Closed),
@@ -112,6 +117,7 @@ impl Pool {
             if timeout_at(deadline, changed).await.is_err() {
                 return Err(Unreachable::Down(self.lock().last_error.clone()));
             }
+            picked = self.pick(connector);
         }
     }
 
@@ -181,29 +187,24 @@ impl Inner {
         newest
     }
 
-    /// The least loaded connection with room, and whether it is young.
+    /// A place on the least loaded connection, a young one where there is one, and whether it is young.
     fn find(&mut self) -> (Option<Lease>, bool) {
         let now = Instant::now();
-        let mut going = Vec::new();
-        let mut order: Vec<_> = (0..self.connections.len()).collect();
-        order.sort_by_key(|&at| {
-            let connection = &self.connections[at];
-            (now - connection.born >= AGE, connection.streams.load(Ordering::Relaxed))
-        });
-        let mut found = None;
-        for at in order {
-            match self.connections[at].lease() {
-                Ok(Some(lease)) => {
-                    found = Some(lease);
-                    break;
+        loop {
+            let fits = self.connections.iter().filter(|connection| connection.has_room());
+            let burden = |connection: &&Arc<Connection>| {
+                (now - connection.born >= AGE, connection.streams.load(Ordering::Relaxed))
+            };
+            let Some(best) = fits.min_by_key(burden) else { return (None, false) };
+            match best.lease() {
+                Some(lease) => return (Some(lease), now - best.born < AGE),
+                // It takes no more; its streams hold it until they have ended.
+                None => {
+                    let gone = best.clone();
+                    self.connections.retain(|connection| !Arc::ptr_eq(connection, &gone));
                 }
-                Ok(None) => {}
-                Err(()) => going.push(self.connections[at].clone()),
             }
         }
-        self.connections.retain(|connection| !going.iter().any(|gone| Arc::ptr_eq(gone, connection)));
-        let young = found.as_ref().is_some_and(|lease| now - lease.connection.born < AGE);
-        (found, young)
     }
 
     fn dialled(
@@ -235,19 +236,19 @@ impl Inner {
 }
 
 impl Connection {
-    /// A place, `None` when full, an error when the connection takes no more (GOAWAY, closed).
-    fn lease(self: &Arc<Self>) -> Result<Option<Lease>, ()> {
-        let room = STREAMS.min(self.send.current_max_send_streams());
-        if self.streams.load(Ordering::Relaxed) >= room {
-            return Ok(None);
+    fn has_room(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) < STREAMS.min(self.send.current_max_send_streams())
+    }
+
+    /// A place; `None` when the connection takes no more (GOAWAY, closed).
+    fn lease(self: &Arc<Self>) -> Option<Lease> {
+        let mut send = self.send.clone();
+        // Below the peer's limit of streams it is ready at once, or never again.
+        let ready = std::future::poll_fn(|cx| send.poll_ready(cx)).now_or_never();
+        if !matches!(ready, Some(Ok(()))) {
+            return None;
         }
-        match self.send.clone().ready().now_or_never() {
-            Some(Ok(send)) => {
-                self.streams.fetch_add(1, Ordering::Relaxed);
-                Ok(Some(Lease { send, connector: self.connector.clone(), connection: self.clone() }))
-            }
-            Some(Err(_)) => Err(()),
-            None => Ok(None),
-        }
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Some(Lease { send, connector: self.connector.clone(), connection: self.clone() })
     }
 }
