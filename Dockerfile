@@ -15,6 +15,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 RUN target="$(uname -m)-unknown-linux-musl" \
  && { [ -d "$(rustc --print target-libdir --target "$target")" ] || rustup target add "$target"; }
+# The allocator takes the builder's page size for that of every kernel; 64 KiB serves all arm64 ones.
+ENV AARCH64_UNKNOWN_LINUX_MUSL_JEMALLOC_SYS_WITH_LG_PAGE=16
 WORKDIR /build
 # The dependencies are a layer of their own: it is rebuilt only when Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
