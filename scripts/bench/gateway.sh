@@ -220,12 +220,14 @@ if has reload; then
   loading=$!
   sleep 1
   measure reload warden -change certificates -until serial "$work/temporal-warden" cert generate
+  # The load trusts the first CA only: the chain carries the cross-signed certificate.
+  if "$work/temporal-warden" cert generate --help | grep -q -- --rotate-ca; then
+    measure reload warden -change trust -until serial "$work/temporal-warden" cert generate --rotate-ca
+  fi
   if "$work/temporal-warden" token revoke --help >/dev/null 2>&1; then
-    # A token of its own: that of the load stays good.
-    "$work/temporal-warden" token generate >/dev/null 2>&1
-    cp -L "$work/certs/worker-token.jwt" "$work/revoked.jwt"
-    jti=$(cut -d. -f2 "$work/revoked.jwt" | tr '_-' '/+' | awk '{ while (length($0) % 4) $0 = $0 "="; print }' | base64 -d | jq -r .jti)
-    measure reload warden -change revocation -until refused -token "$work/revoked.jwt" "$work/temporal-warden" token revoke "$jti"
+    # The worker's token: that of the load stays good.
+    measure reload warden -change revocation -until refused -token "$FIXED/worker-token.jwt" \
+      "$work/temporal-warden" token revoke "$FIXED/worker-token.jwt"
   fi
   wait $loading
 fi
