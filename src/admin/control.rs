@@ -17,8 +17,9 @@ use tokio::{
 use super::status::Status;
 use crate::{
     audit::By,
-    gateway::link::{receive, send},
+    gateway::link::{Revocations, receive, send},
     rotation,
+    secret::Secret,
 };
 
 /// File name of the socket in the runtime folder.
@@ -38,6 +39,16 @@ pub enum Request {
     Make {
         /// What.
         request: rotation::Request,
+    },
+    /// Revoke tokens, subjects or certificates now.
+    Revoke {
+        /// What.
+        revoked: Revocations,
+    },
+    /// Mint a token.
+    Mint {
+        /// What it should say.
+        wish: rotation::Wish,
     },
 }
 
@@ -59,6 +70,11 @@ pub enum Reply {
     },
     /// Answer to [`Request::Status`].
     Status(Box<Status>),
+    /// Answer to [`Request::Mint`].
+    Token {
+        /// The compact token.
+        token: Secret<String>,
+    },
     /// What was asked is done.
     Done,
     /// What was asked failed.

@@ -10,8 +10,11 @@ use crate::{
     admin::{Reply, Request, Server},
     audit::{Act, By},
     clock,
-    gateway::parent::Answer,
-    rotation::{self, Live, Summary},
+    config::Config,
+    gateway::{link::Revocations, parent::Answer},
+    rotation::{self, Event, Live, Summary},
+    secret::Secret,
+    tokens::claimed,
 };
 
 /// How long a gateway may take to switch to new material before the person who asked is told so.
@@ -45,24 +48,34 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
             Ok(status) => Reply::Status(Box::new(status)),
             Err(reason) => Reply::Failed { reason },
         },
-        Request::Make { request } => match make(warden, request, Some(&mut server)).await {
-            Ok(()) => Reply::Done,
+        Request::Make { request } => done(make(warden, request, Some(&mut server)).await),
+        Request::Revoke { revoked } => done(revoke(warden, revoked, Some(&mut server)).await),
+        Request::Mint { wish } => match mint(warden, wish).await {
+            Ok(token) => Reply::Token { token },
             Err(reason) => Reply::Failed { reason },
         },
     };
     match (act, &reply) {
         (None, _) => {}
-        (Some(act), Reply::Failed { reason }) => warden.audit.journal.failed(act, server.by(), reason),
-        (Some(act), _) => warden.audit.journal.note(act, server.by(), ""),
+        (Some((act, what)), Reply::Failed { reason }) => {
+            warden.audit.journal.failed(act, server.by(), &format!("{what}{reason}"));
+        }
+        (Some((act, what)), Reply::Token { token }) => {
+            let claims = claimed(token.expose()).unwrap_or_default();
+            warden.audit.journal.note(act, server.by(), &format!("{what}{}", rotation::minted(&claims)));
+        }
+        (Some((act, what)), _) => warden.audit.journal.note(act, server.by(), what.trim_end_matches("; ")),
     }
     server.reply(&reply).await;
 }
 
-/// What a request is on record as; `None` for one that changes nothing.
-fn act(request: &Request) -> Option<Act> {
+/// What a request is on record as, and what it is about; `None` for one that changes nothing.
+fn act(request: &Request) -> Option<(Act, String)> {
     match request {
         Request::Health | Request::Status => None,
-        Request::Make { request } => Some(request.act()),
+        Request::Make { request } => Some((request.act(), String::new())),
+        Request::Revoke { revoked } => Some((Act::Revoke, format!("{revoked}; "))),
+        Request::Mint { .. } => Some((Act::MintToken, String::new())),
     }
 }
 
@@ -70,15 +83,41 @@ fn by(asker: &Option<&mut Server>) -> By {
     asker.as_ref().map_or(By::Itself, |server| server.by())
 }
 
+fn done(result: Result<(), String>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(reason) => Reply::Failed { reason },
+    }
+}
+
 /// Makes material and brings it into force; `asker` hears what happens.
 pub(super) async fn make(
     warden: &Warden,
     request: rotation::Request,
-    mut asker: Option<&mut Server>,
+    asker: Option<&mut Server>,
 ) -> Result<(), String> {
+    bring_about(warden, move |config, say| rotation::apply(config, clock::now(), request, say), asker).await
+}
+
+/// Revokes, and brings that into force.
+async fn revoke(warden: &Warden, revoked: Revocations, asker: Option<&mut Server>) -> Result<(), String> {
+    bring_about(warden, move |config, say| rotation::revoke(config, clock::now(), &revoked, say), asker).await
+}
+
+/// Mints off PID 1's only thread, for it reads the disk.
+async fn mint(warden: &Warden, wish: rotation::Wish) -> Result<Secret<String>, String> {
+    let (config, wished) = (warden.config.clone(), wish.clone());
+    let work = tokio::task::spawn_blocking(move || rotation::mint(&config, clock::now(), &wished));
+    let token = work.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+    info!("minted a token: scope {:?}, subject {:?}, namespaces {:?}", wish.scope, wish.subject, wish.namespaces);
+    Ok(Secret::new(token))
+}
+
+/// Changes the material and brings it into force.
+async fn bring_about(warden: &Warden, change: impl Change, mut asker: Option<&mut Server>) -> Result<(), String> {
     let _one_at_a_time = warden.making.lock().await;
     let before = warden.live.borrow().generation;
-    let live = apply(warden, request, &mut asker).await?;
+    let live = apply(warden, change, &mut asker).await?;
     let generation = live.generation;
     warden.live.replace(live);
     if generation != before {
@@ -88,14 +127,19 @@ pub(super) async fn make(
     Ok(())
 }
 
-/// Runs `rotation::apply` off PID 1's only thread, for it waits for locks and disks. What it published, or why it could
-/// not, is put on record here, whoever asked for whatever.
-async fn apply(warden: &Warden, request: rotation::Request, asker: &mut Option<&mut Server>) -> Result<Live, String> {
+/// A change of the material.
+trait Change: FnOnce(&Config, &mut dyn FnMut(Event)) -> Result<Live, rotation::Error> + Send + 'static {}
+
+impl<F: FnOnce(&Config, &mut dyn FnMut(Event)) -> Result<Live, rotation::Error> + Send + 'static> Change for F {}
+
+/// Runs a change off PID 1's only thread, for it waits for locks and disks. What it published, or why it could not, is
+/// put on record here, whoever asked for whatever.
+async fn apply(warden: &Warden, change: impl Change, asker: &mut Option<&mut Server>) -> Result<Live, String> {
     let mut summary = Summary::default();
     let (events, mut heard) = mpsc::unbounded_channel();
     let config = warden.config.clone();
     let work = tokio::task::spawn_blocking(move || {
-        rotation::apply(&config, clock::now(), request, &mut |event| {
+        change(&config, &mut |event| {
             let _ = events.send(event);
         })
     });

@@ -8,7 +8,8 @@ use crate::{
     audit::{Act, By, note_here},
     clock,
     config::{Config, load},
-    rotation::{self, Summary},
+    gateway::link::Revocations,
+    rotation::{self, Event, Live, Summary},
 };
 
 /// Prints a failure with its causes and gives the exit code for it.
@@ -42,36 +43,62 @@ pub(super) fn make(request: rotation::Request) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match ask(&config, &Request::Make { request }, print_line) {
+    change(&config, &Request::Make { request }, || make_here(&config, request))
+}
+
+/// Revokes: by the running warden, or here under the lock when none runs.
+pub(super) fn revoke(config: &Config, revoked: Revocations) -> ExitCode {
+    change(config, &Request::Revoke { revoked: revoked.clone() }, || {
+        here(config, Act::Revoke, &revoked.to_string(), |hear| rotation::revoke(config, clock::now(), &revoked, hear))
+    })
+}
+
+/// Has the running warden do it, or does it `here` when none runs.
+fn change(config: &Config, request: &Request, here: impl FnOnce() -> ExitCode) -> ExitCode {
+    match ask(config, request, print_line) {
         Ok(Reply::Done) => Exit::Done.into(),
         Ok(Reply::Failed { reason }) => {
             eprintln!("temporal-warden: {reason}");
             Exit::Failed.into()
         }
-        Ok(other) => {
-            eprintln!("temporal-warden: the running warden answered {other:?}; is it of another version?");
-            Exit::Failed.into()
-        }
-        Err(ControlError::NotRunning { .. }) => make_here(&config, request),
+        Ok(other) => unexpected(&other),
+        Err(ControlError::NotRunning { .. }) => here(),
         Err(error) => failed(&error),
     }
 }
 
+/// An answer that belongs to another question.
+pub(super) fn unexpected(answer: &Reply) -> ExitCode {
+    eprintln!("temporal-warden: the running warden answered {answer:?}; is it of another version?");
+    Exit::Failed.into()
+}
+
 /// Makes material in this process.
 pub(super) fn make_here(config: &Config, request: rotation::Request) -> ExitCode {
+    here(config, request.act(), "", |hear| rotation::apply(config, clock::now(), request, hear))
+}
+
+/// Does it in this process, and leaves a record of `act` on `what`.
+fn here(
+    config: &Config,
+    act: Act,
+    what: &str,
+    change: impl FnOnce(&mut dyn FnMut(Event)) -> Result<Live, rotation::Error>,
+) -> ExitCode {
     let mut summary = Summary::default();
-    let mut hear = |event: rotation::Event| {
+    let done = change(&mut |event| {
         summary.hear(&event);
         print_line(&event.to_string());
-    };
-    match rotation::apply(config, clock::now(), request, &mut hear) {
+    });
+    let what = if what.is_empty() { String::new() } else { format!("{what}; ") };
+    match done {
         Ok(_) if summary.is_empty() => Exit::Done.into(),
         Ok(_) => {
-            note(config, request.act(), &summary.to_string());
+            note(config, act, &format!("{what}{summary}"));
             Exit::Done.into()
         }
         Err(error) => {
-            note(config, request.act(), &format!("failed: {error}"));
+            note(config, act, &format!("failed: {what}{error}"));
             failed(&error)
         }
     }

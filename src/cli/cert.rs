@@ -4,8 +4,15 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::status::{self, Subject};
-use crate::rotation::Request;
+use super::{
+    ask,
+    output::print_line,
+    status::{self, Subject},
+};
+use crate::{
+    gateway::link::Revocations,
+    rotation::{self, Request},
+};
 
 /// Sub-commands of `cert`.
 #[derive(Debug, Subcommand)]
@@ -27,6 +34,15 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Revoke a client certificate: its connections end, it gets in no more. One of the warden's own is replaced.
+    #[command(
+        after_help = "Examples:\n  temporal-warden cert revoke worker\n  temporal-warden cert revoke 1f:a0:…   (serials: cert list --json)"
+    )]
+    Revoke {
+        /// Serial in hex, or client, worker or ui for the one of that bundle.
+        #[arg(value_name = "SERIAL|NAME")]
+        certificate: String,
+    },
     /// Verify every file: pairs, chain, names, dates. Exit 1 if anything is wrong.
     #[command(after_help = "Example:\n  temporal-warden cert verify && echo good")]
     Verify {
@@ -36,9 +52,25 @@ pub(super) enum Command {
     },
 }
 
+/// What is revoked stays revoked; the live set gets a new certificate in its place.
+fn revoke(named: &str) -> ExitCode {
+    let config = match ask::configuration() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match rotation::serial_of(&config, named) {
+        Ok(serial) => {
+            print_line(&format!("revoking the certificate with serial {serial}"));
+            ask::revoke(&config, Revocations { serials: [serial].into(), ..Revocations::default() })
+        }
+        Err(error) => ask::failed(&error),
+    }
+}
+
 pub(super) fn main(command: &Command) -> ExitCode {
     match command {
         Command::Generate { keep_keys, .. } => super::ask::make(Request::Certificates { keep_keys: *keep_keys }),
+        Command::Revoke { certificate } => revoke(certificate),
         Command::List { json } => status::list(Subject::Certificates, *json),
         Command::Verify { json } => status::verify(Subject::Certificates, *json),
     }

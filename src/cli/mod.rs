@@ -9,7 +9,9 @@ mod connect;
 mod doctor;
 mod healthcheck;
 mod init;
+mod mint;
 mod output;
+mod revoke;
 mod run;
 mod status;
 pub mod temporal;
@@ -53,10 +55,10 @@ enum Command {
     /// Make what is missing (CA, certificates, keys, tokens) and exit.
     #[command(after_help = "Example:\n  WARDEN_CERTS_DIR=./certs temporal-warden init")]
     Init,
-    /// Certificates: generate, list, verify.
+    /// Certificates: generate, list, verify, revoke.
     #[command(subcommand)]
     Cert(cert::Command),
-    /// Tokens: generate, list.
+    /// Tokens: generate, list, mint, revoke.
     #[command(subcommand)]
     Token(token::Command),
     /// The audit log: tail, verify.

@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::status::{self, Subject};
+use super::{
+    mint::{self, Minting},
+    revoke::{self, Revoking},
+    status::{self, Subject},
+};
 use crate::rotation::Request;
 
 /// Sub-commands of `token`.
@@ -20,11 +24,23 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Mint a token and print it; nothing is stored.
+    #[command(
+        after_help = "Examples:\n  temporal-warden token mint --scope temporal-client --subject billing --namespace orders --ttl 30d > billing.jwt\n  temporal-warden token mint --scope temporal-worker --bind /etc/temporal/certs/temporal-client.crt"
+    )]
+    Mint(Minting),
+    /// Refuse a token or everything of a subject from the next call on; open calls end. There is no way back.
+    #[command(
+        after_help = "Examples:\n  temporal-warden token revoke 0193a1b2-…            (a jti, as the audit log names it)\n  temporal-warden token revoke ./stolen.jwt\n  temporal-warden token revoke --subject billing"
+    )]
+    Revoke(Revoking),
 }
 
 pub(super) fn main(command: &Command) -> ExitCode {
     match command {
         Command::Generate => super::ask::make(Request::Tokens),
         Command::List { json } => status::list(Subject::Tokens, *json),
+        Command::Mint(minting) => mint::main(minting),
+        Command::Revoke(revoking) => revoke::main(revoking),
     }
 }

@@ -46,6 +46,24 @@ impl Authenticator {
         self.revocations.serials.contains(serial)
     }
 
+    /// Whether a token that passed under older material still would; its times are those of the start of its call.
+    pub(super) fn still_accepts(&self, token: &Verified) -> Result<(), String> {
+        match &self.verifier {
+            Some(verifier) if !verifier.knows(&token.kid) => {
+                Err("the key that signed the token is no longer trusted".to_owned())
+            }
+            Some(_) => self.not_revoked(token),
+            None => Ok(()),
+        }
+    }
+
+    fn not_revoked(&self, token: &Verified) -> Result<(), String> {
+        match self.revocations.jti.contains(&token.jti) || self.revocations.subjects.contains(&token.sub) {
+            true => Err("the token was revoked".to_owned()),
+            false => Ok(()),
+        }
+    }
+
     /// What the headers of a call bring at `now`.
     pub(super) fn present(&self, headers: &HeaderMap, now: OffsetDateTime) -> Presented {
         match bearer(headers) {
@@ -63,9 +81,7 @@ impl Authenticator {
             return Ok(known);
         }
         let verified = Arc::new(verifier.verify(compact, now).map_err(|refusal| refusal.to_string())?);
-        if self.revocations.jti.contains(&verified.jti) || self.revocations.subjects.contains(&verified.sub) {
-            return Err("token was revoked".to_owned());
-        }
+        self.not_revoked(&verified)?;
         self.verified.insert(key, verified.clone());
         Ok(verified)
     }

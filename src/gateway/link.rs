@@ -4,7 +4,7 @@
 //! version with [`FromGateway::Switched`] or [`FromGateway::Refused`] and reports its health at each change and at
 //! least every [`Hello::health_interval_ms`]. A frame is a 4-byte big-endian length and that many bytes of JSON.
 
-use std::{collections::BTreeSet, io};
+use std::{collections::BTreeSet, fmt, io};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -135,6 +135,24 @@ pub struct Revocations {
     /// Certificate serials, lower-case hex without separators or leading zeros.
     #[serde(default)]
     pub serials: BTreeSet<String>,
+}
+
+impl Revocations {
+    /// These and `more`.
+    pub fn and(mut self, more: &Self) -> Self {
+        self.jti.extend(more.jti.iter().cloned());
+        self.subjects.extend(more.subjects.iter().cloned());
+        self.serials.extend(more.serials.iter().cloned());
+        self
+    }
+}
+
+impl fmt::Display for Revocations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [("jti", &self.jti), ("subject", &self.subjects), ("certificate", &self.serials)];
+        let named = all.into_iter().flat_map(|(kind, names)| names.iter().map(move |name| format!("{kind} {name}")));
+        f.write_str(&named.collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// Where calls go.

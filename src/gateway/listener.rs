@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     audit::Bell,
-    connection,
+    connection, running,
     service::Worker,
     serving::{Place, Shared},
 };
@@ -54,7 +54,7 @@ impl Workers {
             let (pool, tally) = (shared.pools[number].clone(), shared.tallies[number].clone());
             let bell = Arc::new(Bell::default());
             let recorder = shared.recorder.at(bell.clone());
-            let worker = Arc::new(Worker { shared: shared.clone(), pool, recorder, tally });
+            let worker = Arc::new(Worker { shared: shared.clone(), pool, running: Arc::default(), recorder, tally });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 runtime.spawn(bell.tell());
@@ -86,6 +86,7 @@ impl Workers {
 /// One worker: serves what it is dealt; after the last socket it waits as long as the drain may take.
 async fn work(worker: Arc<Worker>, mut sockets: mpsc::UnboundedReceiver<Socket>) {
     let mut connections = JoinSet::new();
+    tokio::spawn(running::attend(worker.running.clone(), worker.shared.clone()));
     loop {
         tokio::select! {
             socket = sockets.recv() => match socket {

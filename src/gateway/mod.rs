@@ -2,7 +2,7 @@
 //!
 //! A socket is accepted by `listener` and dealt to a worker; `connection` does TLS and HTTP; `service` decides each
 //! request with `authenticate`, `authorize` and the table in [`methods`]; `proxy` streams it over the worker's own
-//! connections in `upstream`; `operation` leaves one record of it in `audit`.
+//! connections in `upstream`; `operation` leaves one record of it in `audit`. Calls under way are in `running`, to be ended with their token.
 //! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes. `control` is the process. What happens is counted in [`metrics`].
 
 #[cfg(any(fuzzing, test))]
@@ -29,6 +29,7 @@ mod operation;
 mod probe;
 mod proxy;
 mod reply;
+mod running;
 mod service;
 mod serving;
 mod signer;

@@ -20,6 +20,7 @@ use super::{
     metrics::{Denial, Limit},
     namespace::Namespace,
     reply::status,
+    running::Stay,
 };
 use crate::tokens::{Scopes, Verified};
 
@@ -38,6 +39,7 @@ pub(super) struct Operation {
     traceparent: Option<HeaderValue>,
     reason: Option<String>,
     glimpse: Option<Glimpse>,
+    stay: Option<Stay>,
     denied: bool,
     began: OffsetDateTime,
     since: Instant,
@@ -82,6 +84,7 @@ impl Operation {
             traceparent: headers.get("traceparent").cloned(),
             reason: None,
             glimpse: None,
+            stay: None,
             denied: false,
             began: now,
             since: Instant::now(),
@@ -122,6 +125,16 @@ impl Operation {
     /// For the pump of the request.
     pub(super) fn glimpse(&self) -> Option<Glimpse> {
         self.glimpse.clone()
+    }
+
+    /// Keeps the call's place among those under way.
+    pub(super) fn stays(&mut self, stay: Stay) {
+        self.stay = Some(stay);
+    }
+
+    /// That place; `None` for a call without a token.
+    pub(super) fn stay(&self) -> Option<&Stay> {
+        self.stay.as_ref()
     }
 
     /// Notes why it was refused or broken off; the last reason stands.

@@ -24,6 +24,7 @@ pub(super) mod status {
     pub(in crate::gateway) const NOT_FOUND: u32 = 5;
     pub(in crate::gateway) const RESOURCE_EXHAUSTED: u32 = 8;
     pub(in crate::gateway) const UNAVAILABLE: u32 = 14;
+    pub(in crate::gateway) const UNAUTHENTICATED: u32 = 16;
 }
 
 /// `grpc-status`.

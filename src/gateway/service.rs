@@ -23,6 +23,7 @@ use super::{
     operation::{End, Operation},
     proxy::{self, Route},
     reply::{self, Body, status},
+    running::Running,
     serving::{Serving, Shared},
     upstream::Pool,
 };
@@ -45,6 +46,8 @@ pub(super) struct Worker {
     pub shared: Arc<Shared>,
     /// This worker's upstream connections.
     pub pool: Arc<Pool>,
+    /// This worker's calls under way.
+    pub running: Arc<Running>,
     /// The audit log, as this worker writes to it.
     pub recorder: Recorder,
     /// What this worker counts.
@@ -162,6 +165,9 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, mut request
     };
     if service == HEALTH && row.is_some() {
         return health_service::answer(method, request, shared.health.clone(), operation).await;
+    }
+    if let Presented::Token(token) = &presented {
+        operation.stays(worker.running.enter(token.clone(), serving, shared));
     }
     prepare(request.headers_mut(), serving, token, &presented);
     let wait = Duration::from_millis(shared.hello.upstream_wait_ms);

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{
     audit::Recorder,
     authenticate::Authenticator,
-    authorize::Policy,
+    authorize::{Policy, Refusal},
     health::Parts,
     link::{Hello, Material, Snapshot},
     metrics::{Limit, Tally},
@@ -23,7 +23,10 @@ use super::{
     tls::ServerSide,
     upstream::{Connector, Pool},
 };
-use crate::config::EngineKind;
+use crate::{
+    config::{AuthMode, EngineKind},
+    tokens::Verified,
+};
 
 /// One version of the material, ready for use.
 pub(super) struct Serving {
@@ -57,6 +60,18 @@ impl Serving {
             connector: Connector::after(before.map(|b| &b.connector), &material.upstream, material.version)?,
             signer: key.map(|pem| Signer::new(pem.expose(), auth)).transpose()?,
         })
+    }
+}
+
+impl Serving {
+    /// Whether a call under way with `token` may go on.
+    pub(super) fn still_accepts(&self, token: &Verified) -> Result<(), Refusal> {
+        match self.policy.mode {
+            AuthMode::Enforce if self.policy.enabled => {
+                self.authenticator.still_accepts(token).map_err(Refusal::Unauthorized)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr};
 
 use aws_lc_rs::digest;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate, X509Name};
@@ -108,6 +111,11 @@ impl Certificate {
     /// Its DER.
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.der
+    }
+
+    /// The `x5t#S256` of RFC 8705 §3.1: base64url of the SHA-256 of the DER.
+    pub fn x5t(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &self.der))
     }
 
     /// Its PEM.

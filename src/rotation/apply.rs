@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{
     BundleState, Error, Event, Live, Problem, Request,
-    artefact::FLAT,
+    artefact::{FLAT, TokenId},
     bundles,
     inputs::{self, OwnCaFiles},
     judge::{Judged, Scene, judge},
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    gateway::link::Revocations,
     pki::Authority,
     store::{Generations, Mounts, Set, Snapshot},
 };
@@ -40,19 +41,45 @@ pub fn apply_with(
     mounts: &Mounts,
     say: &mut dyn FnMut(Event),
 ) -> Result<Live, Error> {
+    bring_about(config, now, request, &Revocations::default(), mounts, say)
+}
+
+/// Adds to what is revoked. A token or client certificate of the warden's own that is hit is replaced at once.
+pub fn revoke(
+    config: &Config,
+    now: OffsetDateTime,
+    revoked: &Revocations,
+    say: &mut dyn FnMut(Event),
+) -> Result<Live, Error> {
+    for own in TokenId::ALL.iter().map(|id| id.sub()).filter(|sub| revoked.subjects.contains(*sub)) {
+        let what = "is one of the warden's own: its tokens, new ones too, are refused from now on";
+        say(Event::Warning(format!("the subject {own} {what}")));
+    }
+    bring_about(config, now, Request::Revoke, revoked, &Mounts::read()?, say)
+}
+
+fn bring_about(
+    config: &Config,
+    now: OffsetDateTime,
+    request: Request,
+    revoked: &Revocations,
+    mounts: &Mounts,
+    say: &mut dyn FnMut(Event),
+) -> Result<Live, Error> {
     let own_ca = inputs::own_ca(config)?;
     let folder = Generations::open(&config.certs.dir)?;
     let _lock = folder.lock(config.certs.lock_timeout)?;
     let snapshot = folder.snapshot(&FLAT)?;
     let foreign = inputs::problems(&config.certs.dir, &snapshot);
     refuse(foreign)?;
-    let set = inputs::to_set(&snapshot);
+    let found = inputs::to_set(&snapshot);
+    let set = inputs::with_revoked(&found, revoked);
     let run = Run { config, now, own_ca: own_ca.as_ref(), folder: &folder };
     let judged = judge(&set, &run.scene());
     let plan = plan(&judged, request, now).map_err(Error::Refused)?;
     plan.warnings.iter().for_each(|warning| say(Event::Warning(warning.clone())));
 
-    let adopted = run.adopt(&snapshot, &set, &judged, say)?;
+    let adopted = run.adopt(&snapshot, &found, &judged, say)?;
     let (set, published) = run.carry_out(set, &judged, &plan, say)?;
     if adopted.is_none() && published.is_none() {
         folder.repair(&snapshot, &set)?.into_iter().for_each(|done| say(Event::Repaired(done)));

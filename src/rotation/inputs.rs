@@ -6,10 +6,12 @@ use zeroize::Zeroizing;
 
 use super::{
     Error, Problem,
-    artefact::{PASSWORD, mode},
+    artefact::{PASSWORD, REVOCATIONS, mode},
+    judge::revocations,
 };
 use crate::{
     config::{Config, OwnCa},
+    gateway::link::Revocations,
     secret::Secret,
     store::{File, Set, Snapshot, own_uid},
 };
@@ -45,6 +47,22 @@ pub(super) fn to_set(snapshot: &Snapshot) -> Set {
         File { bytes, mode: mode(path), gid: None }
     };
     snapshot.files.iter().map(|(path, found)| (path.clone(), file(path, &found.bytes))).collect()
+}
+
+/// The set with more on its list of what is revoked; a list that can't be read is left to its judgement.
+pub(super) fn with_revoked(set: &Set, more: &Revocations) -> Set {
+    let mut set = set.clone();
+    let all = match (set.get(REVOCATIONS), revocations(&set)) {
+        (Some(_), None) => return set,
+        (_, all) => all.unwrap_or_default().and(more),
+    };
+    if *more != Revocations::default()
+        && let Ok(text) = serde_json::to_vec_pretty(&all)
+    {
+        let bytes = Zeroizing::new(text);
+        set.insert(REVOCATIONS.to_owned(), File { bytes, mode: mode(REVOCATIONS), gid: None });
+    }
+    set
 }
 
 /// Files of another user, and a password that is not the one published.

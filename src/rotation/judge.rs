@@ -44,6 +44,8 @@ pub(super) enum Judgement {
     Good(Option<Window>),
     /// In order but to be replaced: due, expired, or no longer what the configuration asks.
     Stale { window: Window, reason: String },
+    /// In order but revoked: to be replaced, a certificate with a new key.
+    Revoked(Window),
     /// There and unusable.
     Broken(Problem),
 }
@@ -52,8 +54,16 @@ impl Judgement {
     pub(super) fn window(&self) -> Option<Window> {
         match self {
             Self::Good(window) => *window,
-            Self::Stale { window, .. } => Some(*window),
+            Self::Stale { window, .. } | Self::Revoked(window) => Some(*window),
             Self::Missing | Self::Broken(_) => None,
+        }
+    }
+
+    /// Only what is in order can be revoked: all else is replaced anyway, or reported.
+    pub(super) fn unless_revoked(self, revoked: bool) -> Self {
+        match self {
+            Self::Good(Some(window)) | Self::Stale { window, .. } if revoked => Self::Revoked(window),
+            other => other,
         }
     }
 
@@ -65,7 +75,7 @@ impl Judgement {
     }
 
     pub(super) fn is_there(&self) -> bool {
-        matches!(self, Self::Good(_) | Self::Stale { .. })
+        matches!(self, Self::Good(_) | Self::Stale { .. } | Self::Revoked(_))
     }
 }
 
@@ -132,12 +142,13 @@ pub(super) fn text<'a>(set: &'a Set, path: &str) -> Option<std::borrow::Cow<'a, 
 pub(super) fn judge(set: &Set, scene: &Scene<'_>) -> Judged {
     let found = authority::judge(set, scene);
     let keys = signing::judge(set, scene);
+    let revoked = revocations(set).unwrap_or_default();
     let leafs = LeafId::ALL
         .into_iter()
         .filter(|id| id.profile(scene.config).is_some())
-        .map(|id| (id, leafs::judge(id, set, scene, &found)))
+        .map(|id| (id, leafs::judge(id, set, scene, &found).unless_revoked(leafs::is_revoked(id, set, &revoked))))
         .collect();
-    let tokens = TokenId::ALL.into_iter().map(|id| (id, keys.judge_token(id, set, scene))).collect();
+    let tokens = TokenId::ALL.into_iter().map(|id| (id, keys.judge_token(id, set, scene, &revoked))).collect();
     Judged {
         authority: found.judgement,
         issuing: found.issuing,
@@ -151,6 +162,11 @@ pub(super) fn judge(set: &Set, scene: &Scene<'_>) -> Judged {
         revocations: json::<Revocations>(REVOCATIONS, set, scene),
         state: json::<serde_json::Map<String, serde_json::Value>>(STATE, set, scene),
     }
+}
+
+/// What was revoked; nothing when the file is missing or can't be read, which is reported as the file's own problem.
+pub(super) fn revocations(set: &Set) -> Option<Revocations> {
+    serde_json::from_slice(&set.get(REVOCATIONS)?.bytes).ok()
 }
 
 fn password(set: &Set, scene: &Scene<'_>) -> Judgement {

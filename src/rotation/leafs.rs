@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     config::SanName,
-    pki::{Certificate, Key, verify},
+    gateway::link::Revocations,
+    pki::{Certificate, Key, Purpose, verify},
     store::Set,
 };
 
@@ -46,6 +47,12 @@ pub(super) fn judge(id: LeafId, set: &Set, scene: &Scene<'_>, authority: &Found)
         }
     }
     by_time_and_authority(window, scene, authority)
+}
+
+/// Whether the certificate found is revoked.
+pub(super) fn is_revoked(id: LeafId, set: &Set, revoked: &Revocations) -> bool {
+    let chain = text(set, id.cert()).and_then(|pem| Certificate::all_from_pem(&pem).ok());
+    id.purpose() == Purpose::Client && chain.is_some_and(|chain| revoked.serials.contains(&chain[0].serial))
 }
 
 /// A key whose certificate is missing is kept for the next one, unless it is none.

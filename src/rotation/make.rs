@@ -9,12 +9,11 @@ use super::{
     Error,
     artefact::{CA_CERT, CA_KEY, JWKS, LeafId, PASSWORD, PUBLIC_KEY, REVOCATIONS, SIGNING_KEY, STATE, TokenId, mode},
     inputs::OwnCaFiles,
-    judge::{Judged, span, text},
+    judge::{Judged, revocations, span, text},
     plan::{Item, KeyChoice},
 };
 use crate::{
     config::Config,
-    gateway::link::Revocations,
     pki::{Authority, Key},
     store::{File, Set},
     tokens::{Grant, SigningKey, jwks, mint},
@@ -53,7 +52,7 @@ impl Maker<'_> {
             }
             Item::Token(id) => self.make_token(id),
             Item::Password => self.make_password(),
-            Item::Revocations => self.put_json(REVOCATIONS, &Revocations::default()),
+            Item::Revocations => self.put_json(REVOCATIONS, &revocations(&self.set).unwrap_or_default()),
             Item::State => self.make_state(),
         }
     }

@@ -16,13 +16,15 @@ mod plan;
 mod report;
 mod signing;
 mod summary;
+mod wish;
 
-pub use apply::{apply, apply_with, current_generation, open_authority};
+pub use apply::{apply, apply_with, current_generation, open_authority, revoke};
 pub use bundles::{BundleReport, BundleState};
 pub use live::{Live, Pair};
 pub use plan::{KeyChoice, Request};
 pub use report::{Artefact, Report, State, inspect};
 pub use summary::Summary;
+pub use wish::{Wish, mint, minted, serial_of};
 
 use std::{fmt, path::PathBuf};
 

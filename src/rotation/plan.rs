@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::{
     Problem,
-    artefact::{CA_CERT, LeafId, TokenId},
+    artefact::{CA_CERT, LeafId, REVOCATIONS, TokenId},
     authority::Issuing,
     judge::{Judged, Judgement, date},
 };
@@ -25,6 +25,8 @@ pub enum Request {
     },
     /// New tokens by the same key.
     Tokens,
+    /// What was revoked is put on record, and what was revoked of the warden's own is replaced.
+    Revoke,
 }
 
 impl Request {
@@ -34,6 +36,7 @@ impl Request {
             Self::MakeMissing => Act::MakeMissing,
             Self::Certificates { .. } => Act::GenerateCertificates,
             Self::Tokens => Act::GenerateTokens,
+            Self::Revoke => Act::Revoke,
         }
     }
 }
@@ -115,7 +118,10 @@ pub(super) fn plan(judged: &Judged, request: Request, now: OffsetDateTime) -> Re
     plan_leafs(judged, request, now, &mut plan, &mut problems);
     plan_keys_and_tokens(judged, request, &mut plan);
     plan.add_missing(Item::Password, &judged.password);
-    plan.add_missing(Item::Revocations, &judged.revocations);
+    match request {
+        Request::Revoke => plan.add(Item::Revocations, "asked for"),
+        _ => plan.add_missing(Item::Revocations, &judged.revocations),
+    }
     if !plan.makes.is_empty() && judged.state.problem().is_none() {
         plan.add(Item::State, "records this change");
     }
@@ -128,6 +134,7 @@ fn blocks(name: &str, request: Request) -> bool {
         Request::MakeMissing => true,
         Request::Certificates { .. } => name == CA_CERT,
         Request::Tokens => name.contains("jwt-") || name.contains("jwks"),
+        Request::Revoke => name == REVOCATIONS,
     }
 }
 
@@ -166,10 +173,15 @@ fn plan_leafs(judged: &Judged, request: Request, now: OffsetDateTime, plan: &mut
 fn leaf_due(judgement: &Judgement, request: Request) -> Option<(KeyChoice, String)> {
     match (request, judgement) {
         (Request::Certificates { keep_keys }, _) => {
-            let choice = if keep_keys && judgement.is_there() { KeyChoice::Keep } else { KeyChoice::New };
+            let keeps = keep_keys && judgement.is_there() && !matches!(judgement, Judgement::Revoked(_));
+            let choice = if keeps { KeyChoice::Keep } else { KeyChoice::New };
             Some((choice, "asked for".to_owned()))
         }
         (_, Judgement::Missing) => Some((KeyChoice::Keep, "missing".to_owned())),
+        // Whoever has the old key would be in again with the new certificate.
+        (Request::MakeMissing | Request::Revoke, Judgement::Revoked(_)) => {
+            Some((KeyChoice::New, "the one before was revoked".to_owned()))
+        }
         (Request::MakeMissing, Judgement::Stale { reason, .. }) => Some((KeyChoice::Keep, reason.clone())),
         _ => None,
     }
@@ -190,6 +202,9 @@ fn plan_keys_and_tokens(judged: &Judged, request: Request, plan: &mut Plan) {
         match (request, judgement) {
             (Request::Tokens, _) => plan.add(Item::Token(*id), "asked for"),
             (_, Judgement::Missing) => plan.add(Item::Token(*id), "missing"),
+            (Request::MakeMissing | Request::Revoke, Judgement::Revoked(_)) => {
+                plan.add(Item::Token(*id), "the one before was revoked");
+            }
             (Request::MakeMissing, Judgement::Stale { reason, .. }) => plan.add(Item::Token(*id), reason.clone()),
             _ => {}
         }

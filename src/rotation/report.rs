@@ -27,6 +27,8 @@ pub enum State {
     Due,
     /// Its end has come.
     Expired,
+    /// Revoked before its end.
+    Revoked,
     /// Begins in the future: was the clock set back?
     NotYetValid,
     /// Not there.
@@ -47,6 +49,7 @@ impl State {
             Self::Good => "good",
             Self::Due => "renewal due",
             Self::Expired => "EXPIRED",
+            Self::Revoked => "REVOKED",
             Self::NotYetValid => "NOT YET VALID",
             Self::Missing => "MISSING",
             Self::Broken => "BROKEN",
@@ -121,6 +124,7 @@ fn artefact(config: &Config, set: &Set, name: &str, judgement: &Judgement, now: 
     let problem = judgement.problem();
     let reason = match judgement {
         Judgement::Stale { reason, .. } => Some(reason.clone()),
+        Judgement::Revoked(_) => Some("was revoked".to_owned()),
         _ => problem.map(|p| format!("{} {}", relative(&config.certs.dir, &p.path).display(), p.what)),
     };
     let certificates = text(set, name).filter(|_| name.ends_with(".crt")).map(|pem| Certificate::all_from_pem(&pem));
@@ -133,7 +137,10 @@ fn artefact(config: &Config, set: &Set, name: &str, judgement: &Judgement, now: 
         state: state(judgement, now),
         not_before: window.map(|w| w.from),
         not_after: window.map(|w| w.until),
-        renew_at: window.filter(|_| renews).map(|w| w.due()),
+        renew_at: match judgement {
+            Judgement::Revoked(_) => Some(now),
+            _ => window.filter(|_| renews).map(|w| w.due()),
+        },
         subject: first.as_ref().map(|c| c.subject.clone()),
         serial: first.as_ref().map(|c| c.serial.clone()),
         sha256: first.map(|c| c.fingerprint),
@@ -148,6 +155,7 @@ fn state(judgement: &Judgement, now: OffsetDateTime) -> State {
         Judgement::Broken(_) => State::Broken,
         Judgement::Stale { window, .. } if now >= window.until => State::Expired,
         Judgement::Stale { .. } => State::Due,
+        Judgement::Revoked(_) => State::Revoked,
         Judgement::Good(Some(window)) if window.from > now => State::NotYetValid,
         Judgement::Good(Some(window)) if now >= window.due() => State::Due,
         Judgement::Good(_) => State::Good,

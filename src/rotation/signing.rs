@@ -5,6 +5,7 @@ use super::{
     judge::{Judgement, Scene, Window, by_time, text},
 };
 use crate::{
+    gateway::link::Revocations,
     store::Set,
     tokens::{Refusal, SigningKey, Verifier, jwks},
 };
@@ -65,7 +66,7 @@ fn judge_jwks(key: &SigningKey, set: &Set, scene: &Scene<'_>) -> (Judgement, Opt
 
 impl Keys {
     /// Where the keys themselves are broken, tokens can't be judged; the keys' problem is the one to report.
-    pub(super) fn judge_token(&self, id: TokenId, set: &Set, scene: &Scene<'_>) -> Judgement {
+    pub(super) fn judge_token(&self, id: TokenId, set: &Set, scene: &Scene<'_>, revoked: &Revocations) -> Judgement {
         let Some(token) = text(set, id.path()) else { return Judgement::Missing };
         let Some(verifier) = &self.verifier else { return Judgement::Good(None) };
         let fix = || "restore it, or mint new tokens with generate-jwt-tokens.sh".to_owned();
@@ -80,7 +81,8 @@ impl Keys {
                 let what = format!("is a token of {} with scope {}", verified.sub, verified.scopes);
                 scene.problem(id.path(), what, fix())
             }
-            Ok(verified) => by_time(Window { from: verified.not_before, until: verified.expires }, scene.now),
+            Ok(verified) => by_time(Window { from: verified.not_before, until: verified.expires }, scene.now)
+                .unless_revoked(revoked.jti.contains(&verified.jti)),
             Err(refusal @ (Refusal::Expired { .. } | Refusal::WrongIssuer { .. } | Refusal::WrongAudience { .. })) => {
                 stale(refusal.to_string())
             }

@@ -1,11 +1,13 @@
 //! Signing keys, claims, minting and verification of tokens. No files.
 
+mod claimed;
 mod claims;
 mod keys;
 mod mint;
 mod refusal;
 mod verify;
 
+pub use claimed::claimed;
 pub use claims::{Claims, Scope, Scopes, permissions};
 pub use keys::{PublicKey, SigningKey, jwks};
 pub use mint::{Grant, mint};

@@ -29,6 +29,7 @@ use super::{
     metrics::Limit,
     operation::{End, Operation},
     reply::{self, Body, status},
+    running::Stay,
     upstream::{Connector, Lease, Pool, Unreachable},
 };
 
@@ -56,6 +57,8 @@ enum Failure {
     Late,
     /// A long poll, and the gateway stops.
     Stopping,
+    /// The token is no longer good, and why.
+    Ended(String),
 }
 
 /// An answer that began.
@@ -69,7 +72,10 @@ struct Answer {
 /// Forwards one call and answers it.
 pub(super) async fn forward(route: Route<'_>, request: Request<Incoming>, mut operation: Operation) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    let ended = ended(operation.stay().map(Stay::ended));
     let exchanged = tokio::select! {
+        biased;
+        why = ended => Err(Failure::Ended(why)),
         exchanged = exchange(&route, Box::new(parts), body, &mut operation) => exchanged,
         () = stopping(route.stopping.clone()) => Err(Failure::Stopping),
     };
@@ -91,6 +97,14 @@ pub(super) async fn forward(route: Route<'_>, request: Request<Incoming>, mut op
 async fn stopping(told: Option<watch::Receiver<bool>>) {
     match told {
         Some(mut told) => drop(told.wait_for(|stopping| *stopping).await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the call's token is no longer good.
+async fn ended(told: Option<impl Future<Output = String>>) -> String {
+    match told {
+        Some(told) => told.await,
         None => std::future::pending().await,
     }
 }
@@ -221,6 +235,7 @@ impl Failure {
             Self::Broken(_) => (status::UNAVAILABLE, BROKEN.to_owned()),
             Self::Late => (status::DEADLINE_EXCEEDED, "the call's own deadline passed".to_owned()),
             Self::Stopping => (status::UNAVAILABLE, "the gateway is stopping: poll again".to_owned()),
+            Self::Ended(why) => (status::UNAUTHENTICATED, why.clone()),
         }
     }
 
@@ -230,6 +245,7 @@ impl Failure {
             Self::Broken(error) => format!("broken off by the upstream: {error}"),
             Self::Late => "the call's own deadline passed".to_owned(),
             Self::Stopping => "a long poll, ended because the gateway stops".to_owned(),
+            Self::Ended(why) => format!("ended under way: {why}"),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(in crate::gateway) struct Relay {
     state: State,
     operation: Operation,
     timer: Option<Pin<Box<Sleep>>>,
-    _pump: Option<AbortOnDrop>,
+    pump: Option<AbortOnDrop>,
     _lease: Lease,
 }
 
@@ -53,7 +53,7 @@ impl Relay {
         pump: Option<AbortOnDrop>,
         lease: Lease,
     ) -> Self {
-        Self { recv, state: State::Data, operation, timer, _pump: pump, _lease: lease }
+        Self { recv, state: State::Data, operation, timer, pump, _lease: lease }
     }
 
     /// Whether the last frame was given.
@@ -68,6 +68,8 @@ impl Relay {
                 State::Data => match self.poll_data(cx) {
                     Poll::Ready(Some(data)) => return Poll::Ready(Some(Frame::data(data))),
                     Poll::Ready(None) => {}
+                    // The place in the list keeps this task's waker: the next turn finds the call ended.
+                    Poll::Pending if self.operation.stay().is_some_and(|stay| stay.poll_ended(cx).is_ready()) => {}
                     Poll::Pending => {
                         ready!(self.poll_timer(cx));
                         let late = "the call's own deadline passed";
@@ -88,8 +90,20 @@ impl Relay {
         }
     }
 
+    /// Ends the answer when the call's token is no longer good; nothing more is taken from the client either.
+    fn ends(&mut self) -> bool {
+        let Some(why) = self.operation.stay().and_then(|stay| stay.is_ended()).map(str::to_owned) else { return false };
+        self.pump = None;
+        self.operation.because(format!("ended under way: {why}"));
+        self.close(status::UNAUTHENTICATED, Some(reply::trailers(status::UNAUTHENTICATED, &why)));
+        true
+    }
+
     /// Data, or `None` when the state changed.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.ends() {
+            return Poll::Ready(None);
+        }
         match ready!(self.recv.poll_data(cx)) {
             Some(Ok(data)) => {
                 // Asked for only when the client's stream has room: what is released was sent on, but for one frame.

@@ -1,0 +1,106 @@
+//! `temporal-warden token mint`
+
+use std::{
+    fs,
+    io::{IsTerminal, stdout},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{
+    Exit, ask,
+    output::{print, print_line},
+};
+use crate::{
+    admin::{ControlError, Reply, Request},
+    audit::Act,
+    clock,
+    pki::Certificate,
+    rotation::{self, Wish},
+    tokens::{Scope, claimed},
+};
+
+/// Arguments of `token mint`.
+#[derive(Debug, Args)]
+pub(super) struct Minting {
+    /// temporal-client, temporal-worker or temporal-system; several by commas or by repeating it.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE")]
+    scope: Vec<Scope>,
+    /// Who the token is for, as the audit log and workflow histories name it; the scope's word when not given.
+    #[arg(long, value_name = "SUB")]
+    subject: Option<String>,
+    /// Limit it to this namespace; may be repeated.
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Vec<String>,
+    /// Its life, e.g. 30d or 12h; WARDEN_TOKEN_TTL when not given.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
+    /// Bind it to this client certificate (PEM): it passes only over a connection with that certificate.
+    #[arg(long, value_name = "CERT.pem")]
+    bind: Option<PathBuf>,
+}
+
+pub(super) fn main(minting: &Minting) -> ExitCode {
+    let config = match ask::configuration() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let wish = match wish(minting) {
+        Ok(wish) => wish,
+        Err(why) => {
+            eprintln!("temporal-warden: {why}");
+            return Exit::Failed.into();
+        }
+    };
+    match ask::ask(&config, &Request::Mint { wish: wish.clone() }, |_| {}) {
+        Ok(Reply::Token { token }) => show(token.expose()),
+        Ok(Reply::Failed { reason }) => {
+            eprintln!("temporal-warden: {reason}");
+            Exit::Failed.into()
+        }
+        Ok(other) => ask::unexpected(&other),
+        Err(ControlError::NotRunning { .. }) => match rotation::mint(&config, clock::now(), &wish) {
+            Ok(token) => {
+                let claims = claimed(&token).unwrap_or_default();
+                ask::note(&config, Act::MintToken, &rotation::minted(&claims));
+                show(&token)
+            }
+            Err(error) => ask::failed(&error),
+        },
+        Err(error) => ask::failed(&error),
+    }
+}
+
+fn wish(minting: &Minting) -> Result<Wish, String> {
+    let scopes: Vec<_> = minting.scope.iter().map(|scope| scope.as_str()).collect();
+    Ok(Wish {
+        scope: scopes.join(" "),
+        subject: minting.subject.clone(),
+        namespaces: minting.namespace.clone(),
+        life: minting.ttl,
+        certificate: minting.bind.as_deref().map(thumbprint).transpose()?,
+    })
+}
+
+/// RFC 8705 §3.1 of the first certificate of a PEM file.
+fn thumbprint(file: &std::path::Path) -> Result<String, String> {
+    let wrong = |why: String| format!("--bind {}: {why}; give the client certificate as PEM", file.display());
+    let pem = fs::read_to_string(file).map_err(|e| wrong(format!("cannot be read: {e}")))?;
+    let chain = Certificate::all_from_pem(&pem).map_err(|e| wrong(e.to_string()))?;
+    match chain.first().filter(|leaf| leaf.client_auth && !leaf.is_ca) {
+        Some(leaf) => Ok(leaf.x5t()),
+        None => Err(wrong("its first certificate is none of a client".to_owned())),
+    }
+}
+
+/// Without a line end in a file or pipe: SDKs silently drop a header value that ends in one.
+fn show(token: &str) -> ExitCode {
+    match stdout().is_terminal() {
+        true => print_line(token),
+        false => print(token),
+    }
+    Exit::Done.into()
+}
