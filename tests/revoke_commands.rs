@@ -1,0 +1,282 @@
+//! `token revoke`, `cert revoke` and `token mint` by the real program, with a running warden and without one.
+
+#[path = "gateway/mod.rs"]
+mod gateway;
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use gateway::{LIST, backend::Backend, client};
+use h2::client::SendRequest;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use temporal_warden::{
+    pki::Certificate,
+    tokens::{Verifier, claimed},
+};
+use time::OffsetDateTime;
+use tokio::time::{sleep, timeout};
+
+const WARDEN: &str = env!("CARGO_BIN_EXE_temporal-warden");
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A folder of certificates and what it takes to run commands on it.
+struct Scene {
+    folder: tempfile::TempDir,
+    port: u16,
+    upstream: String,
+}
+
+impl Scene {
+    fn new(upstream: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let scene = Self { folder: tempfile::tempdir().unwrap(), port, upstream: upstream.to_owned() };
+        assert!(scene.run(&["init"]).status.success());
+        scene
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let below = |name: &str| self.folder.path().join(name);
+        let mut command = Command::new(WARDEN);
+        command
+            .args(args)
+            .env_clear()
+            .env("WARDEN_ENGINE", "external")
+            .env("WARDEN_UPSTREAM", &self.upstream)
+            .env("WARDEN_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("WARDEN_METRICS_LISTEN", "127.0.0.1:0")
+            .env("WARDEN_NAMESPACES", "")
+            .env("WARDEN_DRAIN_TIMEOUT", "1s")
+            .env("WARDEN_RUNTIME_DIR", below("run"))
+            .env("WARDEN_CERTS_DIR", below("certs"))
+            .env("WARDEN_PUBLISH_DIR", below("published"))
+            .env("WARDEN_DATA_DIR", below("data"))
+            .env("WARDEN_AUDIT_FILE", below("audit/audit.jsonl"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn done(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A command while the test's own backend must go on answering.
+    async fn meanwhile(&self, args: &[&str]) -> String {
+        let mut command = self.command(args);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn refused(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("certs").join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn revocations(&self) -> Value {
+        serde_json::from_str(&self.read("revocations.json")).unwrap()
+    }
+
+    fn leaf(&self, name: &str) -> Certificate {
+        Certificate::all_from_pem(&self.read(name)).unwrap().remove(0)
+    }
+
+    fn jti(&self, token: &str) -> String {
+        claimed(&self.read(token)).unwrap()["jti"].as_str().unwrap().to_owned()
+    }
+
+    fn warden(&self) -> Warden {
+        Warden(self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    async fn connect(&self, cert: &str, key: &str) -> SendRequest<Bytes> {
+        let pair = (self.read(cert), self.read(key));
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let connected = async {
+            loop {
+                if let Ok(tls) = client::handshake(address, &self.read("ca.crt"), Some(pair.clone()), &[b"h2"]).await {
+                    return client::h2_over(tls).await;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(LIMIT, connected).await.expect("port 7233 does not open")
+    }
+}
+
+/// A running PID 1, ended with the test.
+struct Warden(Child);
+
+impl Warden {
+    fn stop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Warden {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn call(send: &SendRequest<Bytes>, token: &str) -> (u32, String) {
+    let reply = client::call(send, LIST, &[("authorization", &client::bearer(token))]).await.unwrap();
+    (reply.status(), reply.message())
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_its_open_poll_and_stays_refused_after_a_restart() {
+    let backend = Backend::start().await;
+    let scene = Scene::new(&backend.address.to_string());
+    let mut warden = scene.warden();
+    let send = scene.connect("temporal-client.crt", "temporal-client.key").await;
+    let old = scene.read("client-token.jwt");
+    let bearer = client::bearer(&old);
+    let headers = [("authorization", bearer.as_str()), ("x-test", "hang")];
+    let (poll, mut stream) =
+        send.clone().ready().await.unwrap().send_request(client::request(LIST, &headers), false).unwrap();
+    stream.send_data(client::message(b"poll"), true).unwrap();
+    while backend.count() == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let said = scene.meanwhile(&["token", "revoke", "client-token.jwt"]).await;
+    assert!(said.contains("the gateway serves generation"), "{said}");
+    let ended = timeout(LIMIT, client::read(poll)).await.expect("the poll goes on").unwrap();
+    assert_eq!((ended.status(), ended.message().as_str()), (16, "Unauthorized: the token was revoked"));
+    let new = scene.read("client-token.jwt");
+    assert!(new != old && said.contains("client-token.jwt: the one before was revoked"), "{said}");
+    assert_eq!(call(&send, &new).await.0, 0);
+    warden.stop();
+    let _warden = scene.warden();
+    let send = scene.connect("temporal-client.crt", "temporal-client.key").await;
+    assert_eq!(call(&send, &old).await, (16, "Unauthorized: the token was revoked".to_owned()));
+    assert_eq!(call(&send, &new).await.0, 0);
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_gets_in_no_more_and_its_successor_has_a_new_key() {
+    let backend = Backend::start().await;
+    let scene = Scene::new(&backend.address.to_string());
+    let _warden = scene.warden();
+    let (cert, key) = ("bundles/worker/temporal-client.crt", "bundles/worker/temporal-client.key");
+    let (old, old_key) = (scene.leaf(cert), scene.read(key));
+    let token = scene.read("client-token.jwt");
+    let send = scene.connect(cert, key).await;
+    let other = scene.connect("temporal-client.crt", "temporal-client.key").await;
+    assert_eq!(call(&send, &token).await.0, 0);
+    scene.meanwhile(&["cert", "revoke", "worker"]).await;
+    assert_eq!(scene.revocations()["serials"], serde_json::json!([old.serial]));
+    let over = async { while client::call(&send, LIST, &[]).await.is_ok() {} };
+    timeout(LIMIT, over).await.expect("the connection goes on");
+    assert_ne!(scene.leaf(cert).serial, old.serial);
+    assert_ne!(scene.read(key), old_key);
+    assert_eq!(call(&scene.connect(cert, key).await, &token).await.0, 0);
+    assert_eq!(call(&other, &token).await.0, 0);
+}
+
+#[test]
+fn without_a_running_warden_revocations_are_written_under_the_lock() {
+    let scene = Scene::new("127.0.0.1:1");
+    let id = scene.jti("worker-token.jwt");
+    fs::copy(scene.path("worker-token.jwt"), scene.folder.path().join("stolen")).unwrap();
+    scene.done(&["token", "revoke", scene.folder.path().join("stolen").to_str().unwrap()]);
+    assert_ne!(scene.jti("worker-token.jwt"), id);
+    scene.done(&["token", "revoke", "some-id"]);
+    scene.done(&["token", "revoke", "--subject", "leaver"]);
+    scene.done(&["cert", "revoke", "00:DE:AD"]);
+    let expected = serde_json::json!({"jti": [id, "some-id"], "subjects": ["leaver"], "serials": ["dead"]});
+    assert_eq!(scene.revocations(), expected);
+    assert!(scene.done(&["token", "revoke", "--subject", "temporal-ui"]).contains("is one of the warden's own"));
+    // Revoking works while something else is broken, which it leaves for its own cure.
+    fs::write(fs::canonicalize(scene.path("temporal-server.crt")).unwrap(), "no certificate").unwrap();
+    scene.done(&["token", "revoke", "late-id"]);
+    assert_eq!(scene.revocations()["jti"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn what_cannot_be_revoked_is_said_and_changes_nothing() {
+    let scene = Scene::new("127.0.0.1:1");
+    let before = fs::read_link(scene.path("..data")).unwrap();
+    let file = scene.folder.path().join("no.jwt");
+    fs::write(&file, "nonsense").unwrap();
+    let refusals: [(&[&str], &str); 6] = [
+        (&["token", "revoke", "absent.jwt"], "cannot be read"),
+        (&["token", "revoke", file.to_str().unwrap()], "three parts"),
+        (&["token", "revoke", "two words"], "neither a jti nor a file"),
+        (&["token", "revoke", "--subject", ""], "--subject is empty"),
+        (&["cert", "revoke", "nobody"], "neither a serial"),
+        (&["cert", "revoke", "temporal-server.crt"], "no client certificate"),
+    ];
+    for (args, word) in refusals {
+        let said = scene.refused(args);
+        assert!(said.contains(word), "{args:?}: {said}");
+    }
+    for args in [&["token", "revoke"][..], &["token", "revoke", "a", "--subject", "b"], &["cert", "revoke"]] {
+        assert_eq!(scene.run(args).status.code(), Some(2), "{args:?}");
+    }
+    assert_eq!(fs::read_link(scene.path("..data")).unwrap(), before);
+    fs::write(fs::canonicalize(scene.path("revocations.json")).unwrap(), "[").unwrap();
+    assert!(scene.refused(&["token", "revoke", "id"]).contains("revocations.json"));
+}
+
+#[test]
+fn a_minted_token_says_what_was_asked_and_nothing_senseless_is_minted() {
+    let scene = Scene::new("127.0.0.1:1");
+    let certificate = scene.path("temporal-client.crt");
+    let args = ["token", "mint", "--scope", "temporal-client,temporal-worker", "--subject", "billing"];
+    let rest = ["--namespace", "a", "--namespace", "b", "--ttl", "2h", "--bind", certificate.to_str().unwrap()];
+    let token = scene.done(&[&args[..], &rest].concat());
+    let verifier = Verifier::new(&scene.read("temporal-jwks.json"), "temporal-warden", "temporal").unwrap();
+    let said = verifier.verify(&token, OffsetDateTime::now_utc()).unwrap();
+    assert_eq!((said.sub.as_str(), said.scopes.to_string().as_str()), ("billing", "temporal-worker temporal-client"));
+    assert_eq!(said.namespaces, Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(said.cnf_x5t, Some(scene.leaf("temporal-client.crt").x5t()));
+    assert!(said.expires - OffsetDateTime::now_utc() < time::Duration::hours(2));
+    assert_eq!(
+        claimed(&scene.done(&["token", "mint", "--scope", "temporal-worker"])).unwrap()["sub"],
+        "temporal-worker"
+    );
+    scene.done(&["token", "revoke", "--subject", "leaver"]);
+    let ca = scene.path("ca.crt");
+    let refusals: [(&[&str], &str); 5] = [
+        (&["--scope", "temporal-client", "--subject", "leaver"], "is revoked"),
+        (&["--scope", "temporal-system", "--namespace", "a"], "can't be limited"),
+        (&["--scope", "temporal-client", "--namespace", "a:b"], "colon"),
+        (&["--scope", "temporal-client", "--bind", ca.to_str().unwrap()], "none of a client"),
+        (&["--scope", "temporal-client", "--bind", "/absent"], "cannot be read"),
+    ];
+    for (args, word) in refusals {
+        let said = scene.refused(&[&["token", "mint"], args].concat());
+        assert!(said.contains(word), "{args:?}: {said}");
+    }
+    for args in [&["token", "mint"][..], &["token", "mint", "--scope", "temporal-admin"]] {
+        assert_eq!(scene.run(args).status.code(), Some(2), "{args:?}");
+    }
+    fs::remove_file(Path::new(&fs::canonicalize(scene.path("temporal-jwt-private.key")).unwrap())).unwrap();
+    assert!(scene.refused(&["token", "mint", "--scope", "temporal-client"]).contains("temporal-jwt-private.key"));
+}
