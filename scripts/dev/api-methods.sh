@@ -47,6 +47,9 @@ var served = map[protoreflect.FullName]bool{
 var read = []string{
 	"namespace", "namespace_id", "id", "task_token", "spec.target.worker.namespace",
 	"operations.start_workflow.namespace", "operations.update_workflow.namespace", "operations.start_workflow.workflow_id",
+	"commands.request_cancel_external_workflow_execution_command_attributes.namespace",
+	"commands.start_child_workflow_execution_command_attributes.namespace",
+	"commands.signal_external_workflow_execution_command_attributes.namespace",
 	"workflow_id", "execution.workflow_id", "workflow_execution.workflow_id",
 }
 

@@ -1,14 +1,12 @@
 //! What a caller may do: a pure decision from the table, the token and the policy.
 
-use std::sync::Arc;
-
 use super::{
     authenticate::Presented,
     methods::{Access, Method},
 };
 use crate::{
     config::{AuthMode, EngineKind},
-    tokens::{Scope, Scopes, Verified},
+    tokens::{Scope, Scopes},
 };
 
 /// What is the same for every call.
@@ -18,7 +16,7 @@ pub(super) struct Policy {
     pub enabled: bool,
     /// Enforce or only report.
     pub mode: AuthMode,
-    /// Whether something behind the gateway narrows tokens by namespace: only engine `server` does.
+    /// What stands behind the gateway.
     pub engine: EngineKind,
 }
 
@@ -29,6 +27,15 @@ pub(super) enum Refusal {
     Unauthorized(String),
     /// Status 7.
     Forbidden(String),
+    /// Status 8, in the words of Temporal's own refusal: SDKs know them.
+    TooLarge {
+        /// Bytes of the message.
+        length: usize,
+        /// Most of them.
+        limit: usize,
+    },
+    /// Status 14: what the decision needs can't be had now.
+    Unavailable(String),
 }
 
 /// What becomes of the `authorization` header.
@@ -62,6 +69,8 @@ impl Refusal {
         match self {
             Self::Unauthorized(_) => 16,
             Self::Forbidden(_) => 7,
+            Self::TooLarge { .. } => 8,
+            Self::Unavailable(_) => 14,
         }
     }
 }
@@ -71,6 +80,10 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::Unauthorized(why) => write!(f, "Unauthorized: {why}"),
             Self::Forbidden(why) => write!(f, "Forbidden: {why}"),
+            Self::TooLarge { length, limit } => {
+                write!(f, "grpc: received message larger than max ({length} vs. {limit})")
+            }
+            Self::Unavailable(why) => f.write_str(why),
         }
     }
 }
@@ -85,14 +98,14 @@ pub(super) fn judge(policy: Policy, method: Option<&Method>, path: &str, present
         let token = if matches!(presented, Presented::Token(_)) { Token::Keep } else { Token::Remove };
         return Verdict::Allow { token, reported: None };
     }
-    match (check(policy, access, path, presented), policy.mode) {
+    match (check(access, path, presented), policy.mode) {
         (Ok(()), _) => Verdict::Allow { token: Token::Keep, reported: None },
         (Err(refusal), AuthMode::Enforce) => Verdict::Deny(refusal),
         (Err(refusal), AuthMode::Report) => Verdict::Allow { token: Token::Override, reported: Some(refusal) },
     }
 }
 
-fn check(policy: Policy, access: Access, path: &str, presented: &Presented) -> Result<(), Refusal> {
+fn check(access: Access, path: &str, presented: &Presented) -> Result<(), Refusal> {
     let token = match presented {
         Presented::Nothing => {
             let why = "no token: send the header `authorization: Bearer TOKEN`";
@@ -104,7 +117,7 @@ fn check(policy: Policy, access: Access, path: &str, presented: &Presented) -> R
     if !access.allows(token.scopes) {
         return Err(Refusal::Forbidden(forbidden(token.scopes, path, access)));
     }
-    narrowed(policy.engine, token)
+    Ok(())
 }
 
 fn forbidden(held: Scopes, path: &str, access: Access) -> String {
@@ -113,23 +126,14 @@ fn forbidden(held: Scopes, path: &str, access: Access) -> String {
     format!("scope {held} may not call {method}, which needs {}", needed.join(" or "))
 }
 
-/// A token of some namespaces is let through only where Temporal's own authorizer narrows it.
-fn narrowed(engine: EngineKind, token: &Arc<Verified>) -> Result<(), Refusal> {
-    match (&token.namespaces, engine) {
-        (None, _) | (_, EngineKind::Server) => Ok(()),
-        (Some(names), EngineKind::Dev | EngineKind::External) => {
-            let names = names.join(", ");
-            let why = format!("the token is limited to namespaces ({names}), which this engine does not enforce");
-            Err(Refusal::Forbidden(why))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use time::OffsetDateTime;
 
     use super::*;
+    use crate::tokens::Verified;
 
     const POLICY: Policy = Policy { enabled: true, mode: AuthMode::Enforce, engine: EngineKind::Server };
     const LIST: &str = "/temporal.api.workflowservice.v1.WorkflowService/ListWorkflowExecutions";
@@ -175,15 +179,6 @@ mod tests {
             assert!(matches!(decide(POLICY, unknown, &token(scope, None)), Verdict::Deny(Refusal::Forbidden(_))));
         }
         assert!(matches!(decide(POLICY, unknown, &token("temporal-system", None)), Verdict::Allow { .. }));
-    }
-
-    #[test]
-    fn a_namespace_token_passes_only_where_temporal_narrows_it() {
-        let bound = token("temporal-client", Some(vec!["orders".to_owned()]));
-        assert!(matches!(decide(POLICY, LIST, &bound), Verdict::Allow { .. }));
-        for engine in [EngineKind::Dev, EngineKind::External] {
-            assert!(matches!(decide(Policy { engine, ..POLICY }, LIST, &bound), Verdict::Deny(Refusal::Forbidden(_))));
-        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ use super::{
     health::Parts,
     link::{self, FromGateway, Hello, Material, Phase, Snapshot, ToGateway},
     listener::{Workers, accept},
-    metrics, probe,
+    lookup::Ids,
+    metrics, narrow, probe,
     serving::{Places, Serving, Shared},
     upstream::Pool,
 };
@@ -189,6 +190,8 @@ impl Control {
             places: Places::default(),
             tallies: (0..=workers).map(|_| Arc::default()).collect(),
             pools: (0..workers).map(|_| Arc::default()).collect(),
+            ids: Ids::default(),
+            room: narrow::room(),
         });
         let control = Self {
             shared: shared.clone(),

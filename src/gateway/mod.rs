@@ -3,7 +3,8 @@
 //! A socket is accepted by `listener` and dealt to a worker; `connection` does TLS and HTTP; `service` decides each
 //! request with `authenticate`, `authorize` and the table in [`methods`]; `proxy` streams it over the worker's own
 //! connections in `upstream`; `operation` leaves one record of it in `audit`. Calls under way are in `running`, to be ended with their token.
-//! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes. `control` is the process. What happens is counted in [`metrics`].
+//! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes; only for a token of
+//! some namespaces the first message is read before (`narrow`) and judged by all that it reaches (`reach`). `control` is the process. What happens is counted in [`metrics`].
 
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;
@@ -24,10 +25,13 @@ mod health;
 mod health_service;
 mod identity;
 mod listener;
+mod lookup;
 mod namespace;
+mod narrow;
 mod operation;
 mod probe;
 mod proxy;
+mod reach;
 mod reply;
 mod running;
 mod service;

@@ -55,7 +55,7 @@ pub(super) fn read(row: &Method, bytes: &[u8], gzip: bool, limit: usize) -> Read
         .unwrap_or_else(|why| Reading { namespace: Namespace::Unreadable(why), workflow_id: None })
 }
 
-fn message(bytes: &[u8], gzip: bool, limit: usize) -> Result<Vec<u8>, String> {
+pub(super) fn message(bytes: &[u8], gzip: bool, limit: usize) -> Result<Vec<u8>, String> {
     let frame = frame_length(bytes).and_then(|length| bytes.get(..length)).ok_or("the first message is not whole")?;
     match (frame[0], gzip) {
         (0, _) => Ok(frame[PREFIX..].to_vec()),
@@ -72,7 +72,7 @@ fn inflate(packed: &[u8], limit: usize) -> Result<Vec<u8>, String> {
     if message.len() > limit { Err(format!("more than {limit} bytes when unpacked")) } else { Ok(message) }
 }
 
-fn of_message(row: &Method, message: &[u8]) -> Result<Reading, Malformed> {
+pub(super) fn of_message(row: &Method, message: &[u8]) -> Result<Reading, Malformed> {
     let token = match row.field("task_token") {
         Some(number) => last(message, number)?,
         None => &[],
@@ -127,7 +127,7 @@ fn operations_agree(message: &[u8], outer: &str) -> Result<bool, Malformed> {
     Ok(agree)
 }
 
-fn last(message: &[u8], number: u32) -> Result<&[u8], Malformed> {
+pub(super) fn last(message: &[u8], number: u32) -> Result<&[u8], Malformed> {
     let mut found: &[u8] = &[];
     wire::scan(message, |known, value| {
         if known == number {

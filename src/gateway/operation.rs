@@ -18,7 +18,7 @@ use super::{
     guest::{Guest, Seat},
     methods::Method,
     metrics::{Denial, Limit},
-    namespace::Namespace,
+    namespace::{Namespace, Reading},
     reply::status,
     running::Stay,
 };
@@ -120,6 +120,13 @@ impl Operation {
     /// Lets the record name what a call of `row` is about.
     pub(super) fn reads(&mut self, row: Option<&'static Method>, headers: &HeaderMap) {
         self.glimpse = row.and_then(|row| Glimpse::of(row, headers));
+    }
+
+    /// Lets the record name what was read of the request ahead.
+    pub(super) fn was_read(&mut self, reading: Reading) {
+        if let Some(glimpse) = &mut self.glimpse {
+            glimpse.tell(reading);
+        }
     }
 
     /// For the pump of the request.

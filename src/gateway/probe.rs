@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method, Request, header::AUTHORIZATION};
+use http::header::AUTHORIZATION;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 use crate::{clock, config::EngineKind};
 
 /// Reads the namespace record from the database: `weak_consistency` is left false.
-const PATH: &str = "/temporal.api.workflowservice.v1.WorkflowService/DescribeNamespace";
+const METHOD: &str = "DescribeNamespace";
 /// Field 1, a string: the namespace every Temporal has.
 const MESSAGE: &[u8] = b"\x0a\x0ftemporal-system";
 /// Longest wait for the answer.
@@ -44,21 +44,12 @@ fn judge(engine: EngineKind, signed: bool, code: u32, message: &str) -> Result<S
 }
 
 async fn call(lease: &mut Lease, serving: &Serving) -> Result<(u32, String), h2::Error> {
-    let uri = format!("{}://{}{PATH}", lease.connector.scheme, lease.connector.authority);
-    let mut request = Request::new(());
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri.parse().unwrap_or_default();
-    *request.version_mut() = http::Version::HTTP_2;
-    let headers = request.headers_mut();
-    headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-    headers.insert("te", HeaderValue::from_static("trailers"));
-    headers.insert("grpc-timeout", HeaderValue::from_static("5S"));
-    headers.insert("user-agent", HeaderValue::from_static("temporal-warden"));
+    let mut request = proxy::own_request(lease, METHOD);
     let token = serving.signer.as_ref();
     if let Some(token) = token.and_then(|s| s.bearer("temporal-warden", "temporal-system:read", clock::now())) {
-        headers.insert(AUTHORIZATION, token);
+        request.headers_mut().insert(AUTHORIZATION, token);
     }
-    proxy::unary(lease, request, framed(MESSAGE)).await
+    proxy::unary(lease, request, framed(MESSAGE)).await.map(|(code, message, _)| (code, message))
 }
 
 #[cfg(test)]

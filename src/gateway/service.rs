@@ -18,16 +18,17 @@ use super::{
     authorize::{self, Refusal, Token, Verdict},
     guest::Guest,
     health, health_service,
-    methods::{Method, Wait},
+    methods::{Access, Method, Wait},
     metrics::{Denial, Limit, Tally},
+    narrow::Narrow,
     operation::{End, Operation},
-    proxy::{self, Route},
+    proxy::{self, Route, Upload},
     reply::{self, Body, status},
     running::Running,
     serving::{Serving, Shared},
     upstream::Pool,
 };
-use crate::clock;
+use crate::{clock, config::AuthMode};
 
 /// Service name of the health checks.
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -109,7 +110,7 @@ fn plain(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: &Reques
 }
 
 /// One gRPC call.
-async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, mut request: Request<Incoming>) -> Response<Body> {
+async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let shared = &worker.shared;
     let (seat, fits) = guest.seat(shared.hello.max_streams);
@@ -149,7 +150,7 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, mut request
         Presented::Token(token) => Some(token.clone()),
         Presented::Nothing | Presented::Refused(_) => None,
     });
-    let token = match verdict {
+    let mut token = match verdict {
         Verdict::Deny(refusal) => {
             if matches!(presented, Presented::Refused(_)) {
                 guest.brought_bad_token(Instant::now());
@@ -169,12 +170,56 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, mut request
     if let Presented::Token(token) = &presented {
         operation.stays(worker.running.enter(token.clone(), serving, shared));
     }
+    let mut request = request.map(Upload::from);
+    if let Some(names) = bound(serving, token, Method::of(&path), &presented) {
+        let narrow = Narrow { worker, serving, names, row: Method::of(&path), path: &path };
+        if let Err(refusal) = narrowed(&narrow, &mut request, &mut operation).await {
+            match serving.policy.mode {
+                AuthMode::Enforce => return deny(operation, Denial::of(&presented, &refusal), &refusal).await,
+                AuthMode::Report => {
+                    operation.because(format!("would be refused: {refusal}"));
+                    token = Token::Override;
+                }
+            }
+        }
+    }
     prepare(request.headers_mut(), serving, token, &presented);
     let wait = Duration::from_millis(shared.hello.upstream_wait_ms);
     let polls = Method::of(&path).is_some_and(|row| row.wait == Wait::Always);
     let stopping = polls.then(|| shared.draining.clone());
     let route = Route { pool: &worker.pool, connector: &serving.connector, wait, stopping };
     proxy::forward(route, request, operation).await
+}
+
+/// The namespaces to which the call's token is limited; `None` where it is judged without them.
+fn bound<'a>(serving: &Serving, token: Token, row: Option<&Method>, presented: &'a Presented) -> Option<&'a [String]> {
+    let open = row.is_some_and(|row| row.access == Access::Open);
+    match presented {
+        Presented::Token(held) if serving.policy.enabled && token == Token::Keep && !open => held.namespaces.as_deref(),
+        _ => None,
+    }
+}
+
+/// Reads the first message and judges it, unless the token is refused meanwhile.
+async fn narrowed(
+    narrow: &Narrow<'_>,
+    request: &mut Request<Upload>,
+    operation: &mut Operation,
+) -> Result<(), Refusal> {
+    let headers = request.headers().clone();
+    let judged = narrow.judge(&headers, request.body_mut());
+    let (reach, verdict) = match operation.stay() {
+        Some(stay) => tokio::select! {
+            biased;
+            _ = stay.ended() => return Ok(()),
+            judged = judged => judged,
+        },
+        None => judged.await,
+    };
+    if let Some(reach) = reach {
+        operation.was_read(reach.reading);
+    }
+    verdict
 }
 
 async fn deny(mut operation: Operation, class: Denial, refusal: &Refusal) -> Response<Body> {

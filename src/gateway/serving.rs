@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     audit::Recorder,
@@ -18,6 +18,7 @@ use super::{
     authorize::{Policy, Refusal},
     health::Parts,
     link::{Hello, Material, Snapshot},
+    lookup::Ids,
     metrics::{Limit, Tally},
     signer::Signer,
     tls::ServerSide,
@@ -97,6 +98,10 @@ pub(super) struct Shared {
     pub tallies: Vec<Arc<Tally>>,
     /// Each worker's upstream connections.
     pub pools: Vec<Arc<Pool>>,
+    /// Ids of namespaces.
+    pub ids: Ids,
+    /// Room for messages read ahead.
+    pub room: Arc<Semaphore>,
 }
 
 impl Shared {

@@ -1,6 +1,7 @@
 //! A small HTTP/2 backend that does what a call's `x-test` header says.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -30,6 +31,8 @@ pub struct Seen {
     pub connections: Arc<AtomicUsize>,
     /// GOAWAY after this many streams of a connection; 0 = never.
     pub goaway_after: Arc<AtomicUsize>,
+    /// Ids of namespaces, for the gateway's own questions.
+    pub namespaces: Arc<Mutex<HashMap<String, String>>>,
     /// Whether probes are refused.
     pub database_down: Arc<AtomicBool>,
 }
@@ -106,6 +109,9 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     if !probe {
         seen.calls.lock().unwrap().push((parts.uri.path().to_owned(), parts.headers.clone()));
     }
+    if probe && !seen.namespaces.lock().unwrap().is_empty() {
+        return describe(body, respond, &seen).await;
+    }
     let test = parts.headers.get("x-test").map_or("", |test| test.to_str().unwrap()).to_owned();
     let head = || Response::builder().header("content-type", "application/grpc").header("x-echo", "1");
     match test.as_str() {
@@ -147,6 +153,22 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
             let _ = stream.send_trailers(trailers("0"));
         }
     }
+}
+
+/// DescribeNamespace: `namespace_info.id`, or NOT_FOUND.
+async fn describe(mut body: RecvStream, mut respond: SendResponse<Bytes>, seen: &Seen) {
+    let asked = body.data().await.unwrap().unwrap();
+    let id = seen.namespaces.lock().unwrap().get(std::str::from_utf8(&asked[7..]).unwrap()).cloned();
+    let head = Response::builder().header("content-type", "application/grpc");
+    let Some(id) = id else {
+        respond.send_response(head.header("grpc-status", "5").body(()).unwrap(), true).unwrap();
+        return;
+    };
+    let length = u8::try_from(id.len()).unwrap();
+    let message = [&[0, 0, 0, 0, length + 4, 0x0a, length + 2, 0x32, length], id.as_bytes()].concat();
+    let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+    stream.send_data(message.into(), false).unwrap();
+    stream.send_trailers(trailers("0")).unwrap();
 }
 
 async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Option<()> {

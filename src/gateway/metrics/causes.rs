@@ -45,6 +45,10 @@ words! {
         RevokedCertificate "revoked_certificate"
         /// The token's scopes, namespaces or binding do not allow the call.
         Forbidden "forbidden"
+        /// The first message of a token of some namespaces is above Temporal's limit.
+        TooLarge "message_too_large"
+        /// What the decision needs could not be had from Temporal.
+        Undecided "undecided"
         /// The audit log can't be written.
         Audit "audit"
         /// A limit; which one is in `limit_hits_total`.
@@ -108,6 +112,11 @@ impl Denial {
     pub(in crate::gateway) fn of(presented: &Presented, refusal: &Refusal) -> Self {
         match (presented, refusal) {
             (_, Refusal::Forbidden(_)) => Self::Forbidden,
+            (_, Refusal::TooLarge { .. }) => Self::TooLarge,
+            (_, Refusal::Unavailable(_)) => Self::Undecided,
+            (Presented::Token(_), Refusal::Unauthorized(why)) if why.starts_with("the token is bound") => {
+                Self::Forbidden
+            }
             (Presented::Nothing, Refusal::Unauthorized(_)) => Self::NoToken,
             (Presented::Token(_), Refusal::Unauthorized(_)) => Self::RevokedCertificate,
             (Presented::Refused(why), Refusal::Unauthorized(_)) if why.starts_with("token expired") => {

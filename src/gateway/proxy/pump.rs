@@ -13,16 +13,15 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::request::Parts;
-use http_body::Body as _;
-use hyper::body::Incoming;
 
+use super::upload::Upload;
 use crate::gateway::{glimpse::Glimpse, operation::Operation};
 
 /// Copies a request body; done when its end was passed on, or when the upstream wants no more of it.
 ///
 /// At most one frame is held: the next is taken from the client when this one was accepted upstream.
 pub(super) struct Pump {
-    body: Incoming,
+    body: Upload,
     send: SendStream<Bytes>,
     held: Bytes,
     sent: Arc<AtomicU64>,
@@ -32,13 +31,13 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(body: Incoming, send: SendStream<Bytes>, operation: &Operation, head: Box<Parts>) -> Self {
+    pub(super) fn new(body: Upload, send: SendStream<Bytes>, operation: &Operation, head: Box<Parts>) -> Self {
         let (sent, glimpse) = (operation.request_bytes.clone(), operation.glimpse());
         Self { body, send, held: Bytes::new(), sent, glimpse, spare: Some(head) }
     }
 
     /// Head and body, if nothing was taken from the body yet: then the call may be sent on another connection.
-    pub(super) fn untouched(self) -> Option<(Box<Parts>, Incoming)> {
+    pub(super) fn untouched(self) -> Option<(Box<Parts>, Upload)> {
         Some((self.spare?, self.body))
     }
 
@@ -101,7 +100,7 @@ impl Future for Pump {
             if ready!(pump.poll_held(cx)).is_err() || (had && pump.body.is_end_stream()) {
                 return Poll::Ready(());
             }
-            let frame = ready!(Pin::new(&mut pump.body).poll_frame(cx));
+            let frame = ready!(pump.body.poll_frame(cx));
             if pump.take(frame).unwrap_or(true) {
                 return Poll::Ready(());
             }
