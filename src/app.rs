@@ -243,6 +243,7 @@ impl Warden {
             issuer: self.config.tokens.issuer.clone(),
             audience: self.config.tokens.audience.clone(),
             jwks: live.jwks.clone(),
+            binding: self.config.tokens.binding,
             revocations: live.revocations.clone(),
         };
         Material { version: 0, tls, auth, upstream: self.boot.upstream() }

@@ -109,6 +109,7 @@ fn tokens(p: &mut Parser, raw: &Raw) -> Tokens {
         issuer: raw.token_issuer.text.clone(),
         audience: raw.token_audience.text.clone(),
         ttl: p.duration_from(&raw.token_ttl, SHORTEST_LIFE),
+        binding: p.switch(&raw.token_binding),
     }
 }
 
@@ -236,6 +237,12 @@ fn relations(p: &mut Parser, raw: &Raw, config: &Config) {
     let (certs, gateway, supervisor) = (&config.certs, &config.gateway, &config.supervisor);
     if certs.cert_ttl >= certs.ca_ttl {
         p.refuse(&raw.cert_ttl, "must be shorter than WARDEN_CA_TTL");
+    }
+    if config.tokens.binding && !config.tls_enabled {
+        p.refuse(
+            &raw.token_binding,
+            "needs TEMPORAL_TLS_ENABLED=true: without client certificates no token could pass",
+        );
     }
     if gateway.drain_timeout >= supervisor.stop_timeout {
         p.refuse(&raw.drain_timeout, "must be shorter than WARDEN_STOP_TIMEOUT");

@@ -97,6 +97,8 @@ pub struct Tokens {
     pub audience: String,
     /// Life of a token (`WARDEN_TOKEN_TTL`).
     pub ttl: Duration,
+    /// Whether tokens must be bound to a client certificate (`WARDEN_TOKEN_BINDING`).
+    pub binding: bool,
 }
 
 /// The gateway's door and limits.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::{AuthMode, EngineKind},
-    tokens::{Scope, Scopes},
+    tokens::{Scope, Scopes, Verified},
 };
 
 /// What is the same for every call.
@@ -18,6 +18,17 @@ pub(super) struct Policy {
     pub mode: AuthMode,
     /// What stands behind the gateway.
     pub engine: EngineKind,
+    /// `WARDEN_TOKEN_BINDING`.
+    pub binding: bool,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller<'a> {
+    /// The token.
+    pub presented: &'a Presented,
+    /// `x5t#S256` of the connection's certificate, if it has one.
+    pub certificate: Option<&'a str>,
 }
 
 /// Why a call is refused.
@@ -89,24 +100,24 @@ impl std::fmt::Display for Refusal {
 }
 
 /// Decides on a call to `path`, whose row is `method`.
-pub(super) fn judge(policy: Policy, method: Option<&Method>, path: &str, presented: &Presented) -> Verdict {
+pub(super) fn judge(policy: Policy, method: Option<&Method>, path: &str, caller: Caller<'_>) -> Verdict {
     if !policy.enabled {
         return Verdict::Allow { token: Token::Keep, reported: None };
     }
     let access = method.map_or(Access::System, |row| row.access);
     if access == Access::Open {
-        let token = if matches!(presented, Presented::Token(_)) { Token::Keep } else { Token::Remove };
+        let token = if matches!(caller.presented, Presented::Token(_)) { Token::Keep } else { Token::Remove };
         return Verdict::Allow { token, reported: None };
     }
-    match (check(access, path, presented), policy.mode) {
+    match (check(policy, access, path, caller), policy.mode) {
         (Ok(()), _) => Verdict::Allow { token: Token::Keep, reported: None },
         (Err(refusal), AuthMode::Enforce) => Verdict::Deny(refusal),
         (Err(refusal), AuthMode::Report) => Verdict::Allow { token: Token::Override, reported: Some(refusal) },
     }
 }
 
-fn check(access: Access, path: &str, presented: &Presented) -> Result<(), Refusal> {
-    let token = match presented {
+fn check(policy: Policy, access: Access, path: &str, caller: Caller<'_>) -> Result<(), Refusal> {
+    let token = match caller.presented {
         Presented::Nothing => {
             let why = "no token: send the header `authorization: Bearer TOKEN`";
             return Err(Refusal::Unauthorized(why.to_owned()));
@@ -114,10 +125,23 @@ fn check(access: Access, path: &str, presented: &Presented) -> Result<(), Refusa
         Presented::Refused(why) => return Err(Refusal::Unauthorized(why.clone())),
         Presented::Token(token) => token,
     };
+    is_bound_here(policy, token, caller.certificate).map_err(|why| Refusal::Unauthorized(why.to_owned()))?;
     if !access.allows(token.scopes) {
         return Err(Refusal::Forbidden(forbidden(token.scopes, path, access)));
     }
     Ok(())
+}
+
+/// RFC 8705 §3: whoever has the token must have the certificate too.
+fn is_bound_here(policy: Policy, token: &Verified, certificate: Option<&str>) -> Result<(), &'static str> {
+    match (&token.cnf_x5t, certificate) {
+        (Some(bound), Some(shown)) if bound == shown => Ok(()),
+        (Some(_), Some(_)) => Err("the token is bound to another client certificate than that of this connection"),
+        (Some(_), None) => Err("the token is bound to a client certificate, and this connection has none"),
+        (None, _) if policy.binding => Err("the token is bound to no client certificate, which WARDEN_TOKEN_BINDING \
+             demands: mint one with `temporal-warden token mint --bind`"),
+        (None, _) => Ok(()),
+    }
 }
 
 fn forbidden(held: Scopes, path: &str, access: Access) -> String {
@@ -133,9 +157,9 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::tokens::Verified;
 
-    const POLICY: Policy = Policy { enabled: true, mode: AuthMode::Enforce, engine: EngineKind::Server };
+    const POLICY: Policy =
+        Policy { enabled: true, mode: AuthMode::Enforce, engine: EngineKind::Server, binding: false };
     const LIST: &str = "/temporal.api.workflowservice.v1.WorkflowService/ListWorkflowExecutions";
     const INFO: &str = "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo";
     const REGISTER: &str = "/temporal.api.workflowservice.v1.WorkflowService/RegisterNamespace";
@@ -154,7 +178,7 @@ mod tests {
     }
 
     fn decide(policy: Policy, path: &str, presented: &Presented) -> Verdict {
-        judge(policy, Method::of(path), path, presented)
+        judge(policy, Method::of(path), path, Caller { presented, certificate: None })
     }
 
     #[test]
@@ -179,6 +203,25 @@ mod tests {
             assert!(matches!(decide(POLICY, unknown, &token(scope, None)), Verdict::Deny(Refusal::Forbidden(_))));
         }
         assert!(matches!(decide(POLICY, unknown, &token("temporal-system", None)), Verdict::Allow { .. }));
+    }
+
+    #[test]
+    fn a_bound_token_passes_only_over_its_certificate() {
+        let Presented::Token(free) = token("temporal-client", None) else { panic!() };
+        let bound = Presented::Token(Arc::new(Verified { cnf_x5t: Some("mine".to_owned()), ..(*free).clone() }));
+        let free = Presented::Token(free);
+        let binding = Policy { binding: true, ..POLICY };
+        let with = |policy, presented, certificate| {
+            let caller = Caller { presented, certificate };
+            matches!(judge(policy, Method::of(LIST), LIST, caller), Verdict::Allow { .. })
+        };
+        for policy in [POLICY, binding] {
+            assert!(with(policy, &bound, Some("mine")));
+            assert!(!with(policy, &bound, Some("other")) && !with(policy, &bound, None));
+        }
+        assert!(with(POLICY, &free, Some("mine")) && with(POLICY, &free, None));
+        assert!(!with(binding, &free, Some("mine")));
+        assert!(matches!(decide(binding, INFO, &free), Verdict::Allow { token: Token::Keep, .. }));
     }
 
     #[test]

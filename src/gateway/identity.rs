@@ -15,6 +15,8 @@ pub(super) struct Identity {
     pub serial: String,
     /// SHA-256, lower-case hex.
     pub sha256: String,
+    /// `x5t#S256` of RFC 8705, by which a token may be bound to it.
+    pub x5t: String,
     /// As sent: leaf first.
     pub chain: Vec<CertificateDer<'static>>,
 }
@@ -33,7 +35,8 @@ impl Identity {
     pub(super) fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let chain: Vec<_> = chain.iter().cloned().map(CertificateDer::into_owned).collect();
         let leaf = Certificate::from_der(chain.first()?.clone()).ok()?;
-        Some(Self { subject: leaf.subject, serial: leaf.serial, sha256: leaf.fingerprint, chain })
+        let x5t = leaf.x5t();
+        Some(Self { subject: leaf.subject, serial: leaf.serial, sha256: leaf.fingerprint, x5t, chain })
     }
 
     /// The serial of a certificate as revocations name it.

@@ -118,6 +118,9 @@ pub struct Auth {
     pub audience: String,
     /// JWKS document (RFC 7517) with every key trusted now.
     pub jwks: String,
+    /// `WARDEN_TOKEN_BINDING`: tokens that are bound to no certificate are refused.
+    #[serde(default)]
+    pub binding: bool,
     /// What was revoked before its time.
     #[serde(default)]
     pub revocations: Revocations,

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{
     audit::Recorder,
     authenticate::Presented,
-    authorize::{self, Refusal, Token, Verdict},
+    authorize::{self, Caller, Refusal, Token, Verdict},
     guest::Guest,
     health, health_service,
     methods::{Access, Method, Wait},
@@ -144,7 +144,8 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
     let verdict = if identity.is_some_and(|identity| serving.authenticator.is_revoked(&identity.serial)) {
         Verdict::Deny(Refusal::Unauthorized("the client certificate was revoked".to_owned()))
     } else {
-        authorize::judge(serving.policy, row, &path, &presented)
+        let certificate = identity.map(|identity| identity.x5t.as_str());
+        authorize::judge(serving.policy, row, &path, Caller { presented: &presented, certificate })
     };
     operation.called_by(match &presented {
         Presented::Token(token) => Some(token.clone()),

@@ -148,6 +148,15 @@ impl TokenId {
         }
     }
 
+    /// The certificate it is bound to with `WARDEN_TOKEN_BINDING`: the one that lies beside it.
+    pub(super) const fn leaf(self) -> LeafId {
+        match self {
+            Self::System | Self::Client => LeafId::Client,
+            Self::Worker => LeafId::Worker,
+            Self::Ui => LeafId::Ui,
+        }
+    }
+
     pub(super) const fn scope(self) -> Scope {
         match self {
             Self::System => Scope::System,

@@ -91,6 +91,8 @@ pub(super) struct Judged {
     pub(super) public_key: Judgement,
     pub(super) jwks: Judgement,
     pub(super) tokens: BTreeMap<TokenId, Judgement>,
+    /// Whether tokens are bound to the certificate beside them.
+    pub(super) binding: bool,
     pub(super) password: Judgement,
     pub(super) revocations: Judgement,
     pub(super) state: Judgement,
@@ -158,6 +160,7 @@ pub(super) fn judge(set: &Set, scene: &Scene<'_>) -> Judged {
         public_key: keys.public,
         jwks: keys.jwks,
         tokens,
+        binding: scene.config.tokens.binding,
         password: password(set, scene),
         revocations: json::<Revocations>(REVOCATIONS, set, scene),
         state: json::<serde_json::Map<String, serde_json::Value>>(STATE, set, scene),

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{
-    artefact::LeafId,
+    artefact::{LeafId, TokenId},
     authority::{Found, Issuing},
     judge::{Judgement, Scene, Window, by_time, text},
 };
 use crate::{
-    config::SanName,
+    config::{Config, SanName},
     gateway::link::Revocations,
     pki::{Certificate, Key, Purpose, verify},
     store::Set,
@@ -53,6 +53,12 @@ pub(super) fn judge(id: LeafId, set: &Set, scene: &Scene<'_>, authority: &Found)
 pub(super) fn is_revoked(id: LeafId, set: &Set, revoked: &Revocations) -> bool {
     let chain = text(set, id.cert()).and_then(|pem| Certificate::all_from_pem(&pem).ok());
     id.purpose() == Purpose::Client && chain.is_some_and(|chain| revoked.serials.contains(&chain[0].serial))
+}
+
+/// What a token is bound to: the certificate beside it in the set, where the configuration asks for that.
+pub(super) fn binding(id: TokenId, set: &Set, config: &Config) -> Option<String> {
+    let pem = text(set, id.leaf().cert()).filter(|_| config.tokens.binding)?;
+    Certificate::all_from_pem(&pem).ok().map(|chain| chain[0].x5t())
 }
 
 /// A key whose certificate is missing is kept for the next one, unless it is none.

@@ -10,6 +10,7 @@ use super::{
     artefact::{CA_CERT, CA_KEY, JWKS, LeafId, PASSWORD, PUBLIC_KEY, REVOCATIONS, SIGNING_KEY, STATE, TokenId, mode},
     inputs::OwnCaFiles,
     judge::{Judged, revocations, span, text},
+    leafs,
     plan::{Item, KeyChoice},
 };
 use crate::{
@@ -101,7 +102,7 @@ impl Maker<'_> {
             sub: id.sub().to_owned(),
             scopes: id.scope().into(),
             namespaces: None,
-            cnf_x5t: None,
+            cnf_x5t: leafs::binding(id, &self.set, self.config),
             life: span(tokens.ttl),
         };
         let token = mint(&self.signing_key()?, &grant, self.now).map_err(token_error(id.path()))?;

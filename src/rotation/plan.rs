@@ -117,6 +117,7 @@ pub(super) fn plan(judged: &Judged, request: Request, now: OffsetDateTime) -> Re
     plan_authority(judged, &mut plan);
     plan_leafs(judged, request, now, &mut plan, &mut problems);
     plan_keys_and_tokens(judged, request, &mut plan);
+    plan_bound_tokens(judged, &mut plan);
     plan.add_missing(Item::Password, &judged.password);
     match request {
         Request::Revoke => plan.add(Item::Revocations, "asked for"),
@@ -211,6 +212,19 @@ fn plan_keys_and_tokens(judged: &Judged, request: Request, plan: &mut Plan) {
     }
 }
 
+/// A token that is bound to a certificate goes with it: both are published as one.
+fn plan_bound_tokens(judged: &Judged, plan: &mut Plan) {
+    if !judged.binding || judged.signing_key.problem().is_some() {
+        return;
+    }
+    for id in judged.tokens.keys() {
+        let leaf = plan.makes.iter().any(|make| matches!(make.item, Item::Leaf(leaf, _) if leaf == id.leaf()));
+        if leaf && !plan.makes.iter().any(|make| make.item == Item::Token(*id)) {
+            plan.add(Item::Token(*id), format!("{} is made anew", id.leaf().cert()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use time::{Duration, macros::datetime};
@@ -243,6 +257,7 @@ mod tests {
             public_key: one(),
             jwks: one(),
             tokens: TokenId::ALL.into_iter().map(|id| (id, one())).collect(),
+            binding: false,
             password: one(),
             revocations: one(),
             state: one(),
@@ -275,6 +290,29 @@ mod tests {
         let kept = items(&judged, Request::Certificates { keep_keys: true });
         assert!(LeafId::ALL.iter().all(|id| kept.contains(&Item::Leaf(*id, KeyChoice::Keep))));
         assert!(!new.iter().any(|item| item.is_token() || *item == Item::Authority));
+    }
+
+    #[test]
+    fn a_bound_token_is_made_whenever_its_certificate_is() {
+        let mut judged = Judged { binding: true, ..all(&good()) };
+        assert_eq!(plan(&judged, Request::MakeMissing, NOW), Ok(Plan::default()));
+        judged.leafs.insert(LeafId::Worker, stale(NOW + Duration::days(1)));
+        let wanted = [Item::Leaf(LeafId::Worker, KeyChoice::Keep), Item::Token(TokenId::Worker), Item::State];
+        assert_eq!(items(&judged, Request::MakeMissing), wanted);
+        let all = items(&judged, Request::Certificates { keep_keys: true });
+        assert!(TokenId::ALL.iter().all(|id| all.iter().filter(|item| **item == Item::Token(*id)).count() == 1));
+    }
+
+    #[test]
+    fn what_is_revoked_is_replaced_and_a_certificate_gets_a_new_key() {
+        let mut judged = all(&good());
+        let revoked = || Judgement::Revoked(Window { from: NOW, until: NOW + Duration::days(9) });
+        judged.leafs.insert(LeafId::Worker, revoked());
+        judged.tokens.insert(TokenId::Client, revoked());
+        let (leaf, token) = (Item::Leaf(LeafId::Worker, KeyChoice::New), Item::Token(TokenId::Client));
+        assert_eq!(items(&judged, Request::MakeMissing), [leaf, token, Item::State]);
+        assert_eq!(items(&judged, Request::Revoke), [leaf, token, Item::Revocations, Item::State]);
+        assert!(items(&judged, Request::Certificates { keep_keys: true }).contains(&leaf));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{
     artefact::{JWKS, PUBLIC_KEY, SIGNING_KEY, TokenId},
     judge::{Judgement, Scene, Window, by_time, text},
+    leafs,
 };
 use crate::{
     gateway::link::Revocations,
@@ -80,6 +81,9 @@ impl Keys {
             Ok(verified) if verified.sub != id.sub() || verified.scopes != id.scope().into() => {
                 let what = format!("is a token of {} with scope {}", verified.sub, verified.scopes);
                 scene.problem(id.path(), what, fix())
+            }
+            Ok(verified) if verified.cnf_x5t != leafs::binding(id, set, scene.config) => {
+                stale("is not bound as WARDEN_TOKEN_BINDING and its certificate ask".to_owned())
             }
             Ok(verified) => by_time(Window { from: verified.not_before, until: verified.expires }, scene.now)
                 .unless_revoked(revoked.jti.contains(&verified.jti)),

@@ -42,6 +42,10 @@ pub fn mint(config: &Config, now: OffsetDateTime, wish: &Wish) -> Result<String,
             format!("the subject {:?} is revoked: its tokens are refused; choose another --subject", grant.sub);
         return Err(Error::Make { path: "the token".to_owned(), reason });
     }
+    if config.tokens.binding && grant.cnf_x5t.is_none() {
+        let reason = "WARDEN_TOKEN_BINDING=true refuses a token without --bind CERT.pem".to_owned();
+        return Err(Error::Make { path: "the token".to_owned(), reason });
+    }
     let Some(pem) = text(&set, SIGNING_KEY) else {
         return Err(refused(config, SIGNING_KEY, "is missing", "run `temporal-warden init` to have it made"));
     };

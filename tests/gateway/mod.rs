@@ -220,6 +220,7 @@ fn material(options: &Options, ca: &Ca, key: &SigningKey, upstream: &str) -> Mat
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),
             jwks: jwks([key.public()]),
+            binding: false,
             revocations: Revocations::default(),
         },
         upstream: Upstream { address: upstream.to_owned(), tls: None, internal_key_pem: None },

@@ -1,0 +1,112 @@
+//! Tokens bound to a client certificate (RFC 8705): over no other connection, and one publication with it.
+
+#[path = "gateway/mod.rs"]
+mod gateway;
+mod material_scene;
+
+use gateway::{AUDIENCE, Gateway, INFO, ISSUER, LIST, certs::Client, client};
+use material_scene::Scene;
+use temporal_warden::{
+    pki::Certificate,
+    rotation::{Event, Request},
+    tokens::{Grant, Scope, claimed, mint},
+};
+use time::{Duration, OffsetDateTime};
+
+fn bound(gateway: &Gateway, x5t: Option<String>) -> String {
+    let grant = Grant {
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        sub: "shop".to_owned(),
+        scopes: Scope::Client.into(),
+        namespaces: None,
+        cnf_x5t: x5t,
+        life: Duration::hours(1),
+    };
+    client::bearer(&mint(&gateway.key, &grant, OffsetDateTime::now_utc()).unwrap())
+}
+
+#[tokio::test]
+async fn a_stolen_bound_token_is_worth_nothing_without_the_certificate() {
+    let mut gateway = Gateway::start().await;
+    let pair = gateway.ca.client(Client::default());
+    let own = Certificate::all_from_pem(&pair.0).unwrap().remove(0);
+    let mine = client::h2_over(gateway.tls(Some(pair), &[b"h2"]).await.unwrap()).await;
+    let thief = gateway.connect().await;
+    let (tied, free) = (bound(&gateway, Some(own.x5t())), bound(&gateway, None));
+    for binding in [false, true] {
+        let mut material = gateway.next_version();
+        material.version += u64::from(binding);
+        material.auth.binding = binding;
+        gateway.switch(material).await.unwrap();
+        let call = |send, path, token: &str| {
+            let (send, token): (&h2::client::SendRequest<_>, _) = (send, token.to_owned());
+            async move {
+                let reply = client::call(send, path, &[("authorization", &token)]).await.unwrap();
+                (reply.status(), reply.message())
+            }
+        };
+        assert_eq!(call(&mine, LIST, &tied).await.0, 0);
+        let (status, message) = call(&thief, LIST, &tied).await;
+        assert_eq!((status, message.contains("bound to another client certificate")), (16, true), "{message}");
+        let (status, message) = call(&mine, LIST, &free).await;
+        assert_eq!((status, message.contains("mint --bind")), (if binding { 16 } else { 0 }, binding), "{message}");
+        assert_eq!(call(&mine, INFO, &free).await.0, 0);
+    }
+}
+
+const PAIRS: [(&str, &str); 4] = [
+    ("system-token.jwt", "temporal-client.crt"),
+    ("client-token.jwt", "temporal-client.crt"),
+    ("worker-token.jwt", "bundles/worker/temporal-client.crt"),
+    ("bundles/ui/ui-token.jwt", "bundles/ui/temporal-client.crt"),
+];
+
+fn assert_pairs(scene: &Scene) {
+    for (token, certificate) in PAIRS {
+        let claims = claimed(&scene.read(token)).unwrap();
+        let leaf = Certificate::all_from_pem(&scene.read(certificate)).unwrap().remove(0);
+        assert_eq!(claims["cnf"]["x5t#S256"], leaf.x5t(), "{token}");
+    }
+}
+
+fn publications(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::Published { .. })).count()
+}
+
+#[test]
+fn the_wardens_tokens_change_with_their_certificates_in_one_publication() {
+    let mut scene = Scene::new();
+    scene.config.tokens.binding = true;
+    scene.config.tokens.ttl = scene.config.certs.cert_ttl * 4;
+    scene.start();
+    assert_pairs(&scene);
+    let before = scene.read("client-token.jwt");
+    for request in [Request::Certificates { keep_keys: true }, Request::Certificates { keep_keys: false }] {
+        let (_, events) = scene.apply(request).unwrap();
+        assert_eq!(publications(&events), 1);
+        assert_pairs(&scene);
+    }
+    assert_ne!(scene.read("client-token.jwt"), before);
+    // A renewal by age: only the certificates are due.
+    scene.later(Duration::days(70));
+    let (_, events) = scene.start();
+    assert_eq!(publications(&events), 1);
+    assert_pairs(&scene);
+    let (_, events) = scene.start();
+    assert_eq!(publications(&events), 0, "and then nothing more is due: {events:?}");
+}
+
+#[test]
+fn the_setting_takes_effect_at_the_next_start_both_ways() {
+    let mut scene = Scene::new();
+    scene.start();
+    assert!(claimed(&scene.read("worker-token.jwt")).unwrap().get("cnf").is_none());
+    scene.config.tokens.binding = true;
+    scene.start();
+    assert_pairs(&scene);
+    scene.config.tokens.binding = false;
+    scene.start();
+    assert!(claimed(&scene.read("worker-token.jwt")).unwrap().get("cnf").is_none());
+    assert_eq!(publications(&scene.start().1), 0);
+}
