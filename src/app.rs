@@ -8,6 +8,7 @@ mod bring_up;
 mod desk;
 mod doors;
 mod engine;
+mod policy;
 mod upkeep;
 
 use std::{cell::RefCell, io, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
@@ -28,7 +29,7 @@ use crate::{
     clock,
     config::Config,
     gateway::{
-        link::{Auth, Health, Hello, LINK_FD, LISTEN_FD, METRICS_FD, Material, PLAINTEXT_FD, Phase, ServerTls},
+        link::{Auth, Health, Hello, LINK_FD, LISTEN_FD, METRICS_FD, Material, PLAINTEXT_FD, Phase, Rule, ServerTls},
         parent::Parent,
     },
     pki::Boot,
@@ -54,6 +55,9 @@ pub enum Error {
     /// A socket, folder or file that must be open from the start.
     #[error(transparent)]
     Door(#[from] doors::DoorError),
+    /// The policy file.
+    #[error(transparent)]
+    Policy(#[from] policy::PolicyError),
     /// Certificates, keys or tokens.
     #[error(transparent)]
     Material(#[from] rotation::Error),
@@ -86,6 +90,8 @@ struct Warden {
     adoption: Adoption,
     audit: AuditLog,
     live: RefCell<Live>,
+    /// What the policy file opens.
+    rules: RefCell<Vec<Rule>>,
     making: Mutex<()>,
 }
 
@@ -126,6 +132,7 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     announce(&config, supervisor.adoption());
     doors::runtime_dir(&config.runtime_dir)?;
     let doors = doors::Doors::open(&config)?;
+    let rules = policy::read(&config)?;
     let audit = AuditLog::open(&config)?;
     audit.journal.note(Act::Start, By::Itself, &format!("temporal-warden {}", env!("CARGO_PKG_VERSION")));
     let control = admin::bind(&config.runtime_dir)?;
@@ -153,6 +160,7 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
         adoption: supervisor.adoption(),
         audit,
         live: RefCell::new(live),
+        rules: RefCell::new(rules),
         making: Mutex::new(()),
     });
     warden.parent.prepare(warden.material());
@@ -245,6 +253,7 @@ impl Warden {
             jwks: live.jwks.clone(),
             binding: self.config.tokens.binding,
             revocations: live.revocations.clone(),
+            rules: self.rules.borrow().clone(),
         };
         Material { version: 0, tls, auth, upstream: self.boot.upstream() }
     }

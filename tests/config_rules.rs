@@ -144,6 +144,8 @@ fn settings_that_contradict_each_other_are_refused() {
     let one = |k: &'static str, v: &'static str| errors(&[SQLITE, (k, v)], &[]).join("\n");
     assert!(one("WARDEN_CERT_TTL", "11y").contains("shorter than WARDEN_CA_TTL"));
     assert!(one("WARDEN_DRAIN_TIMEOUT", "25s").contains("shorter than WARDEN_STOP_TIMEOUT"));
+    let bound = [SQLITE, ("WARDEN_TOKEN_BINDING", "true"), ("TEMPORAL_TLS_ENABLED", "false")];
+    assert!(errors(&bound, &[])[0].contains("WARDEN_TOKEN_BINDING"));
     assert!(one("WARDEN_GATEWAY_UID", "1000").contains("must differ"));
     assert!(one("WARDEN_METRICS_LISTEN", "0.0.0.0:7233").contains("port of WARDEN_LISTEN"));
     assert!(one("WARDEN_PUBLISH_DIR", "/etc/temporal/certs/published").contains("must lie outside"));

@@ -2,147 +2,19 @@
 
 #[path = "gateway/mod.rs"]
 mod gateway;
+mod warden_scene;
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use bytes::Bytes;
 use gateway::{LIST, backend::Backend, client};
 use h2::client::SendRequest;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use serde_json::Value;
-use temporal_warden::{
-    pki::Certificate,
-    tokens::{Verifier, claimed},
-};
+use temporal_warden::tokens::{Verifier, claimed};
 use time::OffsetDateTime;
 use tokio::time::{sleep, timeout};
+use warden_scene::Scene;
 
-const WARDEN: &str = env!("CARGO_BIN_EXE_temporal-warden");
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// A folder of certificates and what it takes to run commands on it.
-struct Scene {
-    folder: tempfile::TempDir,
-    port: u16,
-    upstream: String,
-}
-
-impl Scene {
-    fn new(upstream: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let scene = Self { folder: tempfile::tempdir().unwrap(), port, upstream: upstream.to_owned() };
-        assert!(scene.run(&["init"]).status.success());
-        scene
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let below = |name: &str| self.folder.path().join(name);
-        let mut command = Command::new(WARDEN);
-        command
-            .args(args)
-            .env_clear()
-            .env("WARDEN_ENGINE", "external")
-            .env("WARDEN_UPSTREAM", &self.upstream)
-            .env("WARDEN_LISTEN", format!("127.0.0.1:{}", self.port))
-            .env("WARDEN_METRICS_LISTEN", "127.0.0.1:0")
-            .env("WARDEN_NAMESPACES", "")
-            .env("WARDEN_DRAIN_TIMEOUT", "1s")
-            .env("WARDEN_RUNTIME_DIR", below("run"))
-            .env("WARDEN_CERTS_DIR", below("certs"))
-            .env("WARDEN_PUBLISH_DIR", below("published"))
-            .env("WARDEN_DATA_DIR", below("data"))
-            .env("WARDEN_AUDIT_FILE", below("audit/audit.jsonl"))
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn done(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// A command while the test's own backend must go on answering.
-    async fn meanwhile(&self, args: &[&str]) -> String {
-        let mut command = self.command(args);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn refused(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join("certs").join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn revocations(&self) -> Value {
-        serde_json::from_str(&self.read("revocations.json")).unwrap()
-    }
-
-    fn leaf(&self, name: &str) -> Certificate {
-        Certificate::all_from_pem(&self.read(name)).unwrap().remove(0)
-    }
-
-    fn jti(&self, token: &str) -> String {
-        claimed(&self.read(token)).unwrap()["jti"].as_str().unwrap().to_owned()
-    }
-
-    fn warden(&self) -> Warden {
-        Warden(self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    async fn connect(&self, cert: &str, key: &str) -> SendRequest<Bytes> {
-        let pair = (self.read(cert), self.read(key));
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let connected = async {
-            loop {
-                if let Ok(tls) = client::handshake(address, &self.read("ca.crt"), Some(pair.clone()), &[b"h2"]).await {
-                    return client::h2_over(tls).await;
-                }
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(LIMIT, connected).await.expect("port 7233 does not open")
-    }
-}
-
-/// A running PID 1, ended with the test.
-struct Warden(Child);
-
-impl Warden {
-    fn stop(&mut self) {
-        let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Warden {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
 
 async fn call(send: &SendRequest<Bytes>, token: &str) -> (u32, String) {
     let reply = client::call(send, LIST, &[("authorization", &client::bearer(token))]).await.unwrap();
@@ -274,6 +146,9 @@ fn a_minted_token_says_what_was_asked_and_nothing_senseless_is_minted() {
         let said = scene.refused(&[&["token", "mint"], args].concat());
         assert!(said.contains(word), "{args:?}: {said}");
     }
+    let mut binding = Scene::new("127.0.0.1:1");
+    binding.set("WARDEN_TOKEN_BINDING", "true");
+    assert!(binding.refused(&["token", "mint", "--scope", "temporal-client"]).contains("without --bind"));
     for args in [&["token", "mint"][..], &["token", "mint", "--scope", "temporal-admin"]] {
         assert_eq!(scene.run(args).status.code(), Some(2), "{args:?}");
     }

@@ -163,6 +163,13 @@ async fn apply(warden: &Warden, change: impl Change, asker: &mut Option<&mut Ser
     }
 }
 
+/// Brings what SIGHUP found changed beside the generation into force.
+pub(super) async fn publish_again(warden: &Warden) -> Result<String, String> {
+    let _one_at_a_time = warden.making.lock().await;
+    let generation = warden.live.borrow().generation;
+    in_force(warden, generation, By::Hangup).await
+}
+
 /// Hands the live generation to the gateway and waits until it serves it.
 async fn in_force(warden: &Warden, generation: u64, by: By) -> Result<String, String> {
     let line = match warden.parent.publish(warden.material(), SWITCH_LIMIT).await {

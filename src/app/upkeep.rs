@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use tokio::task::spawn_local;
 use tracing::{info, warn};
 
-use super::{GATEWAY, TEMPORAL, Warden, desk};
+use super::{GATEWAY, TEMPORAL, Warden, desk, policy};
 use crate::{
     audit::{Act, By},
     clock,
@@ -117,8 +117,9 @@ pub(super) fn outside(warden: &Rc<Warden>, event: Outside) {
 }
 
 async fn reload(warden: Rc<Warden>) {
-    info!("SIGHUP: certificates, tokens and the place of the audit log are looked at again");
+    info!("SIGHUP: certificates, tokens, the policy file and the place of the audit log are looked at again");
     warden.audit.journal.note(Act::Reload, By::Hangup, "");
+    policy::reload(&warden).await;
     if let Err(reason) = desk::make(&warden, Request::MakeMissing, None).await {
         warn!("the reload failed: {reason}");
     }

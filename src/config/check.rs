@@ -119,6 +119,7 @@ fn gateway(p: &mut Parser, raw: &Raw) -> Gateway {
         plaintext_listen: raw.plaintext_listen.given().is_some().then(|| p.address(&raw.plaintext_listen)),
         metrics_listen: metrics_listen(p, raw),
         auth_mode: p.choice(&raw.auth_mode, &[AuthMode::Enforce], "enforce or report"),
+        policy_file: p.optional_path(&raw.policy_file),
         threads: p.number(&raw.gateway_threads, 0..=1024),
         max_connections: p.number(&raw.max_connections, 1..=1_000_000),
         max_connections_per_address: p.number(&raw.max_connections_per_address, 1..=1_000_000),

@@ -112,6 +112,8 @@ pub struct Gateway {
     pub metrics_listen: Option<SocketAddr>,
     /// `WARDEN_AUTH_MODE`.
     pub auth_mode: AuthMode,
+    /// `WARDEN_POLICY_FILE`.
+    pub policy_file: Option<PathBuf>,
     /// Worker threads (`WARDEN_GATEWAY_THREADS`; 0 = one per core).
     pub threads: usize,
     /// Most connections at once (`WARDEN_MAX_CONNECTIONS`).

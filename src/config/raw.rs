@@ -42,6 +42,7 @@ pub(super) struct Raw {
     pub(super) plaintext_listen: Setting,
     pub(super) metrics_listen: Setting,
     pub(super) auth_mode: Setting,
+    pub(super) policy_file: Setting,
     pub(super) runtime_dir: Setting,
     pub(super) certs_dir: Setting,
     pub(super) publish_dir: Setting,

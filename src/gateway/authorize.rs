@@ -2,6 +2,7 @@
 
 use super::{
     authenticate::Presented,
+    link::Rule,
     methods::{Access, Method},
 };
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// What is the same for every call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Policy {
     /// `TEMPORAL_AUTH_ENABLED`.
     pub enabled: bool,
@@ -20,6 +21,8 @@ pub(super) struct Policy {
     pub engine: EngineKind,
     /// `WARDEN_TOKEN_BINDING`.
     pub binding: bool,
+    /// What is opened beyond the table.
+    pub rules: Vec<Rule>,
 }
 
 /// Who calls.
@@ -100,7 +103,7 @@ impl std::fmt::Display for Refusal {
 }
 
 /// Decides on a call to `path`, whose row is `method`.
-pub(super) fn judge(policy: Policy, method: Option<&Method>, path: &str, caller: Caller<'_>) -> Verdict {
+pub(super) fn judge(policy: &Policy, method: Option<&Method>, path: &str, caller: Caller<'_>) -> Verdict {
     if !policy.enabled {
         return Verdict::Allow { token: Token::Keep, reported: None };
     }
@@ -116,7 +119,7 @@ pub(super) fn judge(policy: Policy, method: Option<&Method>, path: &str, caller:
     }
 }
 
-fn check(policy: Policy, access: Access, path: &str, caller: Caller<'_>) -> Result<(), Refusal> {
+fn check(policy: &Policy, access: Access, path: &str, caller: Caller<'_>) -> Result<(), Refusal> {
     let token = match caller.presented {
         Presented::Nothing => {
             let why = "no token: send the header `authorization: Bearer TOKEN`";
@@ -126,14 +129,15 @@ fn check(policy: Policy, access: Access, path: &str, caller: Caller<'_>) -> Resu
         Presented::Token(token) => token,
     };
     is_bound_here(policy, token, caller.certificate).map_err(|why| Refusal::Unauthorized(why.to_owned()))?;
-    if !access.allows(token.scopes) {
+    // The table first: rules are looked at only where it refuses.
+    if !access.allows(token.scopes) && !policy.rules.iter().any(|rule| rule.opens(path, token)) {
         return Err(Refusal::Forbidden(forbidden(token.scopes, path, access)));
     }
     Ok(())
 }
 
 /// RFC 8705 §3: whoever has the token must have the certificate too.
-fn is_bound_here(policy: Policy, token: &Verified, certificate: Option<&str>) -> Result<(), &'static str> {
+fn is_bound_here(policy: &Policy, token: &Verified, certificate: Option<&str>) -> Result<(), &'static str> {
     match (&token.cnf_x5t, certificate) {
         (Some(bound), Some(shown)) if bound == shown => Ok(()),
         (Some(_), Some(_)) => Err("the token is bound to another client certificate than that of this connection"),
@@ -158,8 +162,13 @@ mod tests {
 
     use super::*;
 
-    const POLICY: Policy =
-        Policy { enabled: true, mode: AuthMode::Enforce, engine: EngineKind::Server, binding: false };
+    const POLICY: Policy = Policy {
+        enabled: true,
+        mode: AuthMode::Enforce,
+        engine: EngineKind::Server,
+        binding: false,
+        rules: Vec::new(),
+    };
     const LIST: &str = "/temporal.api.workflowservice.v1.WorkflowService/ListWorkflowExecutions";
     const INFO: &str = "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo";
     const REGISTER: &str = "/temporal.api.workflowservice.v1.WorkflowService/RegisterNamespace";
@@ -178,7 +187,7 @@ mod tests {
     }
 
     fn decide(policy: Policy, path: &str, presented: &Presented) -> Verdict {
-        judge(policy, Method::of(path), path, Caller { presented, certificate: None })
+        judge(&policy, Method::of(path), path, Caller { presented, certificate: None })
     }
 
     #[test]
@@ -211,17 +220,43 @@ mod tests {
         let bound = Presented::Token(Arc::new(Verified { cnf_x5t: Some("mine".to_owned()), ..(*free).clone() }));
         let free = Presented::Token(free);
         let binding = Policy { binding: true, ..POLICY };
-        let with = |policy, presented, certificate| {
+        let with = |policy: &Policy, presented, certificate| {
             let caller = Caller { presented, certificate };
             matches!(judge(policy, Method::of(LIST), LIST, caller), Verdict::Allow { .. })
         };
-        for policy in [POLICY, binding] {
+        for policy in [&POLICY, &binding] {
             assert!(with(policy, &bound, Some("mine")));
             assert!(!with(policy, &bound, Some("other")) && !with(policy, &bound, None));
         }
-        assert!(with(POLICY, &free, Some("mine")) && with(POLICY, &free, None));
-        assert!(!with(binding, &free, Some("mine")));
+        assert!(with(&POLICY, &free, Some("mine")) && with(&POLICY, &free, None));
+        assert!(!with(&binding, &free, Some("mine")));
         assert!(matches!(decide(binding, INFO, &free), Verdict::Allow { token: Token::Keep, .. }));
+    }
+
+    #[test]
+    fn a_rule_opens_its_methods_to_whom_it_names_and_nothing_unknown() {
+        let batch = "/temporal.api.workflowservice.v1.WorkflowService/StartBatchOperation";
+        let methods = || [batch.trim_start_matches('/').to_owned()].into();
+        let rule = |scope: Option<&str>, subject: Option<&str>| Policy {
+            rules: vec![Rule {
+                scope: scope.map(str::to_owned),
+                subject: subject.map(str::to_owned),
+                methods: methods(),
+            }],
+            ..POLICY
+        };
+        let passes = |policy, path, scope| matches!(decide(policy, path, &token(scope, None)), Verdict::Allow { .. });
+        assert!(!passes(POLICY, batch, "temporal-client"));
+        assert!(passes(rule(Some("temporal-client"), None), batch, "temporal-client"));
+        assert!(!passes(rule(Some("temporal-client"), None), batch, "temporal-worker"));
+        assert!(passes(rule(None, Some("someone")), batch, "temporal-worker"));
+        assert!(!passes(rule(None, Some("another")), batch, "temporal-client"));
+        assert!(!passes(rule(Some("temporal-client"), Some("another")), batch, "temporal-client"));
+        assert!(!passes(rule(None, None), batch, "temporal-client"), "a rule for nobody is for nobody");
+        let unknown = "/temporal.api.workflowservice.v1.WorkflowService/Invented";
+        for path in [REGISTER, unknown] {
+            assert!(!passes(rule(Some("temporal-client"), None), path, "temporal-client"));
+        }
     }
 
     #[test]

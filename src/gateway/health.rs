@@ -108,7 +108,7 @@ fn listeners(serving: &Serving, shared: &Shared) -> serde_json::Value {
 
 /// What is switched off, said each time.
 fn warnings(serving: &Serving) -> Vec<&'static str> {
-    let policy = serving.policy;
+    let policy = &serving.policy;
     let all = [
         (!policy.enabled, "TEMPORAL_AUTH_ENABLED=false: no token is checked"),
         (serving.tls.is_none(), "TEMPORAL_TLS_ENABLED=false: port 7233 is not encrypted"),

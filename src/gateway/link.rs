@@ -124,6 +124,20 @@ pub struct Auth {
     /// What was revoked before its time.
     #[serde(default)]
     pub revocations: Revocations,
+    /// What is opened beyond the table.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+}
+
+/// Methods opened to a scope, a subject, or a subject with a scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Word of the `scope` claim.
+    pub scope: Option<String>,
+    /// `sub`.
+    pub subject: Option<String>,
+    /// `service/method`, each in a group.
+    pub methods: BTreeSet<String>,
 }
 
 /// What was revoked before its time.

@@ -1,7 +1,7 @@
 //! The authorising gateway: the only door, port 7233. It runs as a process and user of its own.
 //!
 //! A socket is accepted by `listener` and dealt to a worker; `connection` does TLS and HTTP; `service` decides each
-//! request with `authenticate`, `authorize` and the table in [`methods`]; `proxy` streams it over the worker's own
+//! request with `authenticate`, `authorize`, the table in [`methods`] and what a [`policy`] opens beyond it; `proxy` streams it over the worker's own
 //! connections in `upstream`; `operation` leaves one record of it in `audit`. Calls under way are in `running`, to be ended with their token.
 //! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes; only for a token of
 //! some namespaces the first message is read before (`narrow`) and judged by all that it reaches (`reach`). `control` is the process. What happens is counted in [`metrics`].
@@ -12,6 +12,7 @@ pub mod link;
 pub mod methods;
 pub mod metrics;
 pub mod parent;
+pub mod policy;
 
 mod audit;
 mod authenticate;
@@ -20,6 +21,7 @@ mod connection;
 mod control;
 mod descriptors;
 mod glimpse;
+mod groups;
 mod guest;
 mod health;
 mod health_service;

@@ -145,7 +145,7 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
         Verdict::Deny(Refusal::Unauthorized("the client certificate was revoked".to_owned()))
     } else {
         let certificate = identity.map(|identity| identity.x5t.as_str());
-        authorize::judge(serving.policy, row, &path, Caller { presented: &presented, certificate })
+        authorize::judge(&serving.policy, row, &path, Caller { presented: &presented, certificate })
     };
     operation.called_by(match &presented {
         Presented::Token(token) => Some(token.clone()),

@@ -56,7 +56,13 @@ impl Serving {
         Ok(Self {
             version: material.version,
             tls: tls.map_err(|e| e.to_string())?,
-            policy: Policy { enabled: auth.enabled, mode: auth.mode, engine, binding: auth.binding },
+            policy: Policy {
+                enabled: auth.enabled,
+                mode: auth.mode,
+                engine,
+                binding: auth.binding,
+                rules: auth.rules.clone(),
+            },
             authenticator: Authenticator::new(auth).map_err(|e| format!("the JWKS {e}"))?,
             connector: Connector::after(before.map(|b| &b.connector), &material.upstream, material.version)?,
             signer: key.map(|pem| Signer::new(pem.expose(), auth)).transpose()?,

@@ -222,6 +222,7 @@ fn material(options: &Options, ca: &Ca, key: &SigningKey, upstream: &str) -> Mat
             jwks: jwks([key.public()]),
             binding: false,
             revocations: Revocations::default(),
+            rules: Vec::new(),
         },
         upstream: Upstream { address: upstream.to_owned(), tls: None, internal_key_pem: None },
     }
