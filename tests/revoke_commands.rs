@@ -117,6 +117,36 @@ fn what_cannot_be_revoked_is_said_and_changes_nothing() {
 }
 
 #[test]
+fn inspect_says_what_the_gateway_would() {
+    let scene = Scene::new("127.0.0.1:1");
+    let client = scene.path("client-token.jwt");
+    let inspect = |more: &[&str]| scene.run(&[&["token", "inspect", client.to_str().unwrap()], more].concat());
+    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let good = inspect(&["--can", "StartWorkflowExecution"]);
+    assert!(good.status.success() && text(&good).contains("passes, and may call StartWorkflowExecution"), "{good:?}");
+    assert!(text(&good).contains("scope        temporal-client"), "{}", text(&good));
+    for method in ["RegisterNamespace", "Invented", "/temporal.api.operatorservice.v1.OperatorService/DeleteNamespace"]
+    {
+        let refused = inspect(&["--can", method]);
+        assert_eq!(refused.status.code(), Some(1), "{method}");
+        assert!(
+            text(&refused).contains("REFUSED: Forbidden: scope temporal-client may not call"),
+            "{}",
+            text(&refused)
+        );
+    }
+    let old = fs::read_to_string(&client).unwrap();
+    scene.done(&["token", "revoke", "client-token.jwt"]);
+    let kept = scene.folder.path().join("old.jwt");
+    fs::write(&kept, format!("{old}\n")).unwrap();
+    let refused = scene.run(&["token", "inspect", kept.to_str().unwrap(), "--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!((refused.status.code(), &document["refusal"]), (Some(1), &"the token was revoked".into()));
+    assert_eq!(document["claims"]["sub"], "temporal-client");
+    assert!(scene.refused(&["token", "inspect", "/absent"]).contains("cannot be read"));
+}
+
+#[test]
 fn a_minted_token_says_what_was_asked_and_nothing_senseless_is_minted() {
     let scene = Scene::new("127.0.0.1:1");
     let certificate = scene.path("temporal-client.crt");

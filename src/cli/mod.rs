@@ -9,6 +9,7 @@ mod connect;
 mod doctor;
 mod healthcheck;
 mod init;
+mod inspect;
 mod mint;
 mod output;
 mod revoke;
@@ -58,7 +59,7 @@ enum Command {
     /// Certificates: generate, list, verify, revoke.
     #[command(subcommand)]
     Cert(cert::Command),
-    /// Tokens: generate, list, mint, revoke.
+    /// Tokens: generate, list, mint, inspect, revoke.
     #[command(subcommand)]
     Token(token::Command),
     /// The audit log: tail, verify.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{
+    inspect::{self, Inspecting},
     mint::{self, Minting},
     revoke::{self, Revoking},
     status::{self, Subject},
@@ -29,6 +30,11 @@ pub(super) enum Command {
         after_help = "Examples:\n  temporal-warden token mint --scope temporal-client --subject billing --namespace orders --ttl 30d > billing.jwt\n  temporal-warden token mint --scope temporal-worker --bind /etc/temporal/certs/temporal-client.crt"
     )]
     Mint(Minting),
+    /// Show what a token says, and whether the gateway would take it. Exit 1 when not.
+    #[command(
+        after_help = "Examples:\n  temporal-warden token inspect /etc/temporal/certs/client-token.jwt\n  temporal-warden token inspect billing.jwt --can StartWorkflowExecution"
+    )]
+    Inspect(Inspecting),
     /// Refuse a token or everything of a subject from the next call on; open calls end. There is no way back.
     #[command(
         after_help = "Examples:\n  temporal-warden token revoke 0193a1b2-…            (a jti, as the audit log names it)\n  temporal-warden token revoke ./stolen.jwt\n  temporal-warden token revoke --subject billing"
@@ -41,6 +47,7 @@ pub(super) fn main(command: &Command) -> ExitCode {
         Command::Generate => super::ask::make(Request::Tokens),
         Command::List { json } => status::list(Subject::Tokens, *json),
         Command::Mint(minting) => mint::main(minting),
+        Command::Inspect(inspecting) => inspect::main(inspecting),
         Command::Revoke(revoking) => revoke::main(revoking),
     }
 }

@@ -1,9 +1,11 @@
 //! What a caller may do: a pure decision from the table, the token and the policy.
 
+use std::sync::Arc;
+
 use super::{
     authenticate::Presented,
     link::Rule,
-    methods::{Access, Method},
+    methods::{Access, METHODS, Method},
 };
 use crate::{
     config::{AuthMode, EngineKind},
@@ -119,6 +121,22 @@ pub(super) fn judge(policy: &Policy, method: Option<&Method>, path: &str, caller
     }
 }
 
+/// Whether the bearer of `token` may call the method `name`, with or without its service; the refusal in words.
+pub fn may_call(token: Verified, name: &str, rules: Vec<Rule>, binding: bool) -> Result<(), String> {
+    let name = name.trim_start_matches('/');
+    let row = METHODS.iter().find(|row| row.name == name && row.service.ends_with("WorkflowService"));
+    let row = row.or_else(|| METHODS.iter().find(|row| row.name == name));
+    let path = row.map_or_else(|| format!("/{name}"), |row| format!("/{}/{}", row.service, row.name));
+    let policy = Policy { enabled: true, mode: AuthMode::Enforce, engine: EngineKind::Server, binding, rules };
+    let certificate = token.cnf_x5t.clone();
+    let presented = Presented::Token(Arc::new(token));
+    let caller = Caller { presented: &presented, certificate: certificate.as_deref() };
+    match judge(&policy, Method::of(&path), &path, caller) {
+        Verdict::Allow { .. } => Ok(()),
+        Verdict::Deny(refusal) => Err(refusal.to_string()),
+    }
+}
+
 fn check(policy: &Policy, access: Access, path: &str, caller: Caller<'_>) -> Result<(), Refusal> {
     let token = match caller.presented {
         Presented::Nothing => {
@@ -156,8 +174,6 @@ fn forbidden(held: Scopes, path: &str, access: Access) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use time::OffsetDateTime;
 
     use super::*;

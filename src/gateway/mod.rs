@@ -43,4 +43,5 @@ mod tls;
 mod upstream;
 mod wire;
 
+pub use authorize::may_call;
 pub use control::run;

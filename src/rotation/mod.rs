@@ -24,7 +24,7 @@ pub use live::{Live, Pair};
 pub use plan::{KeyChoice, Request};
 pub use report::{Artefact, Report, State, inspect};
 pub use summary::Summary;
-pub use wish::{Wish, mint, minted, serial_of};
+pub use wish::{Wish, mint, minted, serial_of, verify_token};
 
 use std::{fmt, path::PathBuf};
 

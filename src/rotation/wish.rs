@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{
     Error, Problem,
-    artefact::{FLAT, LeafId, REVOCATIONS, SIGNING_KEY},
+    artefact::{FLAT, JWKS, LeafId, REVOCATIONS, SIGNING_KEY},
     inputs,
     judge::{revocations, span, text},
 };
@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     pki::Certificate,
     store::{Generations, Set},
-    tokens::{self, Grant, Scopes, SigningKey},
+    tokens::{self, Grant, Scopes, SigningKey, Verified, Verifier},
 };
 
 /// A token someone asks for.
@@ -60,6 +60,19 @@ pub fn minted(claims: &serde_json::Map<String, serde_json::Value>) -> String {
         Some(format!("{name} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
     });
     told.collect::<Vec<_>>().join(", ")
+}
+
+/// Judges a token by the keys and revocations of the live set, as the gateway does; the refusal in words.
+pub fn verify_token(config: &Config, now: OffsetDateTime, compact: &str) -> Result<Verified, String> {
+    let set = live_set(config).map_err(|e| e.to_string())?;
+    let jwks = text(&set, JWKS).ok_or_else(|| refused(config, JWKS, "is missing", "restore it").to_string())?;
+    let verifier = Verifier::new(&jwks, &config.tokens.issuer, &config.tokens.audience);
+    let verified = verifier.map_err(|e| format!("{JWKS} {e}"))?.verify(compact, now).map_err(|e| e.to_string())?;
+    let revoked = revocations(&set).unwrap_or_default();
+    match revoked.jti.contains(&verified.jti) || revoked.subjects.contains(&verified.sub) {
+        true => Err("the token was revoked".to_owned()),
+        false => Ok(verified),
+    }
 }
 
 fn grant(config: &Config, wish: &Wish) -> Grant {
