@@ -79,15 +79,18 @@ fn without_a_running_warden_revocations_are_written_under_the_lock() {
     scene.done(&["token", "revoke", scene.folder.path().join("stolen").to_str().unwrap()]);
     assert_ne!(scene.jti("worker-token.jwt"), id);
     scene.done(&["token", "revoke", "some-id"]);
+    let ui = scene.jti("bundles/ui/ui-token.jwt");
+    scene.done(&["token", "revoke", "bundles/ui/ui-token.jwt"]);
     scene.done(&["token", "revoke", "--subject", "leaver"]);
     scene.done(&["cert", "revoke", "00:DE:AD"]);
-    let expected = serde_json::json!({"jti": [id, "some-id"], "subjects": ["leaver"], "serials": ["dead"]});
+    let ids = std::collections::BTreeSet::from([id, ui, "some-id".to_owned()]);
+    let expected = serde_json::json!({"jti": ids, "subjects": ["leaver"], "serials": ["dead"]});
     assert_eq!(scene.revocations(), expected);
     assert!(scene.done(&["token", "revoke", "--subject", "temporal-ui"]).contains("is one of the warden's own"));
     // Revoking works while something else is broken, which it leaves for its own cure.
     fs::write(fs::canonicalize(scene.path("temporal-server.crt")).unwrap(), "no certificate").unwrap();
     scene.done(&["token", "revoke", "late-id"]);
-    assert_eq!(scene.revocations()["jti"].as_array().unwrap().len(), 3);
+    assert_eq!(scene.revocations()["jti"].as_array().unwrap().len(), 4);
 }
 
 #[test]

@@ -50,8 +50,9 @@ fn revocations(config: &Config, revoking: &Revoking) -> Result<(String, Revocati
 fn jti(config: &Config, named: &str) -> Result<String, String> {
     let here = Path::new(named);
     let live = config.certs.dir.join(named);
-    let file = if here.exists() || named.contains('/') { here } else { live.as_path() };
-    if !named.is_empty() && (file.exists() || file == here || named.ends_with(".jwt")) {
+    let file = if here.is_file() { here } else { live.as_path() };
+    if file.is_file() || named.contains('/') || named.ends_with(".jwt") {
+        let file = if file.is_file() { file } else { here };
         let text = fs::read_to_string(file).map_err(|e| {
             format!("{} cannot be read: {e}; name a file that holds the token, or its jti", file.display())
         })?;
