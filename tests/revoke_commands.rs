@@ -43,7 +43,14 @@ async fn a_revoked_token_ends_its_open_poll_and_stays_refused_after_a_restart() 
     let new = scene.read("client-token.jwt");
     assert!(new != old && said.contains("client-token.jwt: the one before was revoked"), "{said}");
     assert_eq!(call(&send, &new).await.0, 0);
+    let minted = scene.meanwhile(&["token", "mint", "--scope", "temporal-client", "--subject", "billing"]).await;
+    assert_eq!(call(&send, &minted).await.0, 0);
     warden.stop();
+    let id = |token: &str| claimed(token).unwrap()["jti"].as_str().unwrap().to_owned();
+    assert_eq!(scene.acts("Revoke"), [format!("jti {}", id(&old))]);
+    let mints = scene.acts("MintToken");
+    assert!(mints[0].starts_with(&format!("jti {}, sub billing", id(&minted))), "{mints:?}");
+    assert!(!mints[0].contains(minted.rsplit('.').next().unwrap()), "a token is on record");
     let _warden = scene.warden();
     let send = scene.connect("temporal-client.crt", "temporal-client.key").await;
     assert_eq!(call(&send, &old).await, (16, "Unauthorized: the token was revoked".to_owned()));

@@ -42,6 +42,14 @@ impl Scene {
         scene
     }
 
+    /// The warden's own records of `act`: what came of each.
+    pub fn acts(&self, act: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join("audit/audit.jsonl")).unwrap();
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let own = records.filter(|record| record["writer"] == "warden" && record["method"] == act);
+        own.map(|record| record["reason"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     /// One more variable.
     pub fn set(&mut self, name: &str, value: &str) {
         self.more.insert(name.to_owned(), value.to_owned());
