@@ -91,7 +91,8 @@ mod tests {
         let key = SigningKey::generate().unwrap();
         let (issuer, audience) = ("temporal-warden".to_owned(), "temporal".to_owned());
         let (jwks, revocations) = (jwks([key.public()]), Revocations::default());
-        let auth = Auth { enabled: true, mode: AuthMode::Enforce, issuer, audience, jwks, revocations };
+        let mode = AuthMode::Enforce;
+        let auth = Auth { enabled: true, mode, issuer, audience, jwks, binding: false, revocations, rules: Vec::new() };
         let headers = Headers::new(&auth);
         for seed in seeds("headers") {
             let lines: Vec<_> = seed.split(|byte| *byte == b'\n').collect();
