@@ -23,8 +23,9 @@ use tokio::{
 
 use super::{
     handle::{Command, Ended, Handle, Running},
+    launch::{Launch, Role},
     output::{self, Tail},
-    process::{self, Launch, Role, send},
+    process::{self, send},
     reaper::{self, Adoption, Exit, Left},
     rest,
     spec::{Child, ChildSpec, ChildStatus, Error, Outside},

@@ -16,7 +16,8 @@ use nix::{
 };
 
 use super::{
-    process::{self, Launch, Role, send},
+    launch::{Launch, Role},
+    process::{self, send},
     reaper::{self, Adoption, Left, adopt_orphans},
     rest,
     state::LAST_WAIT,

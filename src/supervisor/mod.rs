@@ -1,12 +1,13 @@
 //! PID 1: signals, children, one reaper.
 //!
 //! [`Supervisor`] is the actor that owns every child, [`Handle`] the way to it. What happens when is decided in
-//! `state`, a pure table; `process` starts, `reaper` waits, `output` logs, `rest` reaches what nobody owns.
+//! `state`, a pure table; `launch` prepares and `process` starts, `reaper` waits, `output` logs, `rest` reaches what nobody owns.
 //! [`init_command`] is the same craft for somebody else's command.
 
 mod actor;
 mod handle;
 mod init;
+mod launch;
 mod output;
 mod privilege;
 mod process;

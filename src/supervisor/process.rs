@@ -4,50 +4,20 @@
 //! (the log writer) may have held any lock at that instant. A failure travels back through a close-on-exec pipe.
 
 use std::{
-    ffi::{CString, OsString},
+    ffi::CString,
     fs::File,
-    io::{self, Read},
-    os::{
-        fd::{AsRawFd, OwnedFd, RawFd},
-        unix::ffi::OsStringExt,
-    },
-    path::PathBuf,
+    io::Read,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     ptr,
     sync::Arc,
 };
 
 use nix::{errno::Errno, fcntl::OFlag, libc, unistd};
 
-use super::spec::User;
-
-/// What a new process gets, ready to be used after a fork.
-pub(super) struct Launch {
-    /// Paths to try in turn; the first that exists is executed.
-    programs: Vec<CString>,
-    argv: Vec<CString>,
-    env: Vec<CString>,
-    /// Working directory; `None` keeps ours.
-    pub(super) cwd: Option<CString>,
-    /// Exact numbers of the child's descriptors. With [`Role::Confined`] every other one is closed.
-    pub(super) fds: Vec<(RawFd, Arc<OwnedFd>)>,
-    /// What surrounds it.
-    pub(super) role: Role,
-}
-
-/// How much of our surroundings a process keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// A supervised child: no privileges, no inherited descriptors, ends when we end.
-    Confined {
-        /// Whom it runs as; `None` = as we do.
-        user: Option<User>,
-        /// Soft and hard limit of open files.
-        nofile: Option<u64>,
-    },
-    /// Somebody's command under `run -- COMMAND`: all it inherits stays, and it becomes the terminal's foreground
-    /// group.
-    Guest,
-}
+use super::{
+    launch::{Launch, Role},
+    spec::User,
+};
 
 /// A start that failed, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -92,42 +62,6 @@ steps! {
     Cwd = "cannot enter the child's working directory",
     Parent = "the parent ended during the start",
     Exec = "cannot execute the program",
-}
-
-impl Launch {
-    /// Prepares `program` (looked up in `path` when it holds no slash) with its arguments and whole environment.
-    pub(super) fn new(
-        program: PathBuf,
-        args: Vec<OsString>,
-        env: Vec<(OsString, OsString)>,
-        path: &[u8],
-        role: Role,
-    ) -> io::Result<Self> {
-        let program = program.into_os_string().into_vec();
-        let env = env.into_iter().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
-        let argv = std::iter::once(program.clone()).chain(args.into_iter().map(OsString::into_vec));
-        Ok(Self {
-            programs: strings(candidates(program, path).into_iter())?,
-            argv: strings(argv)?,
-            env: strings(env)?,
-            cwd: None,
-            fds: Vec::new(),
-            role,
-        })
-    }
-}
-
-fn strings(from: impl Iterator<Item = Vec<u8>>) -> io::Result<Vec<CString>> {
-    from.map(|bytes| CString::new(bytes).map_err(io::Error::from)).collect()
-}
-
-/// The look-up of `execvp`, done before the fork because it allocates.
-fn candidates(program: Vec<u8>, path: &[u8]) -> Vec<Vec<u8>> {
-    if program.is_empty() || program.contains(&b'/') {
-        return vec![program];
-    }
-    let dirs = path.split(|b| *b == b':').map(|dir| if dir.is_empty() { &b"."[..] } else { dir });
-    dirs.map(|dir| [dir, &program].join(&b'/')).collect()
 }
 
 /// Starts the process in a group of its own and returns once it runs its program (or could not).
@@ -387,12 +321,6 @@ pub(super) fn close_inherited(except: RawFd) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_without_slash_is_looked_up_in_every_folder_of_the_path() {
-        assert_eq!(candidates(b"ls".to_vec(), b"/bin::/x"), [&b"/bin/ls"[..], b"./ls", b"/x/ls"]);
-        assert_eq!(candidates(b"/a/ls".to_vec(), b"/bin"), [b"/a/ls"]);
-    }
 
     #[test]
     fn only_a_program_that_is_not_there_is_127() {

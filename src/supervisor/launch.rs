@@ -1,0 +1,92 @@
+//! What a process is started with, prepared while memory may still be allocated.
+
+use std::{
+    ffi::{CString, OsString},
+    io,
+    os::{
+        fd::{OwnedFd, RawFd},
+        unix::ffi::OsStringExt,
+    },
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::spec::User;
+
+/// What a new process gets, ready to be used after a fork.
+pub(super) struct Launch {
+    /// Paths to try in turn; the first that exists is executed.
+    pub(super) programs: Vec<CString>,
+    /// Its arguments, the name first.
+    pub(super) argv: Vec<CString>,
+    /// Its whole environment.
+    pub(super) env: Vec<CString>,
+    /// Working directory; `None` keeps ours.
+    pub(super) cwd: Option<CString>,
+    /// Exact numbers of the child's descriptors. With [`Role::Confined`] every other one is closed.
+    pub(super) fds: Vec<(RawFd, Arc<OwnedFd>)>,
+    /// What surrounds it.
+    pub(super) role: Role,
+}
+
+/// How much of our surroundings a process keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A supervised child: no privileges, no inherited descriptors, ends when we end.
+    Confined {
+        /// Whom it runs as; `None` = as we do.
+        user: Option<User>,
+        /// Soft and hard limit of open files.
+        nofile: Option<u64>,
+    },
+    /// Somebody's command under `run -- COMMAND`: all it inherits stays, and it becomes the terminal's foreground
+    /// group.
+    Guest,
+}
+
+impl Launch {
+    /// Prepares `program` (looked up in `path` when it holds no slash) with its arguments and whole environment.
+    pub(super) fn new(
+        program: PathBuf,
+        args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+        path: &[u8],
+        role: Role,
+    ) -> io::Result<Self> {
+        let program = program.into_os_string().into_vec();
+        let env = env.into_iter().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
+        let argv = std::iter::once(program.clone()).chain(args.into_iter().map(OsString::into_vec));
+        Ok(Self {
+            programs: strings(candidates(program, path).into_iter())?,
+            argv: strings(argv)?,
+            env: strings(env)?,
+            cwd: None,
+            fds: Vec::new(),
+            role,
+        })
+    }
+}
+
+fn strings(from: impl Iterator<Item = Vec<u8>>) -> io::Result<Vec<CString>> {
+    from.map(|bytes| CString::new(bytes).map_err(io::Error::from)).collect()
+}
+
+/// The look-up of `execvp`, done before the fork because it allocates.
+fn candidates(program: Vec<u8>, path: &[u8]) -> Vec<Vec<u8>> {
+    if program.is_empty() || program.contains(&b'/') {
+        return vec![program];
+    }
+    let dirs = path.split(|b| *b == b':').map(|dir| if dir.is_empty() { &b"."[..] } else { dir });
+    dirs.map(|dir| [dir, &program].join(&b'/')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_slash_is_looked_up_in_every_folder_of_the_path() {
+        assert_eq!(candidates(b"ls".to_vec(), b"/bin::/x"), [&b"/bin/ls"[..], b"./ls", b"/x/ls"]);
+        assert_eq!(candidates(b"/a/ls".to_vec(), b"/bin"), [b"/a/ls"]);
+    }
+}
