@@ -21,8 +21,9 @@ has() { [[ ,$PARTS, == *,$1,* ]]; }
 
 [ "$(id -u)" = 0 ] || die 'run it as root: HAProxy, nginx and the gateway read keys that only root may read'
 "$root/scripts/dev/install.sh" tools build
-command -v haproxy >/dev/null && command -v nginx >/dev/null ||
+if ! command -v haproxy >/dev/null || ! command -v nginx >/dev/null; then
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy nginx; } >/dev/null
+fi
 command -v go >/dev/null || PATH=$PATH:${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/go/bin
 command -v go >/dev/null || die 'no Go: scripts/dev/install.sh images brings one'
 # nginx holds 10,000 descriptors for 5,000 polls.
@@ -99,8 +100,7 @@ export WARDEN_UPSTREAM_TLS_SERVER_NAME=temporal
 start_warden() {
   "$work/temporal-warden" run >>"$work/warden.log" 2>&1 &
   pid[warden]=$!
-  local try
-  for try in $(seq 100); do
+  for _ in $(seq 100); do
     "$work/temporal-warden" healthcheck >/dev/null 2>&1 && return
     sleep 0.1
   done

@@ -41,11 +41,11 @@ enum Language {
 impl Language {
     fn template(self) -> &'static str {
         match self {
-            Self::Python => include_str!("connect/python.py"),
-            Self::Go => include_str!("connect/go.go"),
-            Self::Typescript => include_str!("connect/typescript.ts"),
-            Self::Java => include_str!("connect/java.java"),
-            Self::Cli => include_str!("connect/cli.sh"),
+            Self::Python => include_str!("connect/python.txt"),
+            Self::Go => include_str!("connect/go.txt"),
+            Self::Typescript => include_str!("connect/typescript.txt"),
+            Self::Java => include_str!("connect/java.txt"),
+            Self::Cli => include_str!("connect/cli.txt"),
         }
     }
 }
