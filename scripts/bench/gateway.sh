@@ -58,8 +58,7 @@ family() {
 }
 
 listening() {
-  local try
-  for try in $(seq 100); do
+  for _ in $(seq 100); do
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
     sleep 0.1
   done
