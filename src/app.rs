@@ -331,7 +331,11 @@ impl Warden {
     }
 
     fn bundles(&self) -> Vec<Bundle> {
-        let line = |b: &rotation::BundleReport| Bundle { name: b.name.to_owned(), state: b.to_string() };
+        let line = |b: &rotation::BundleReport| Bundle {
+            name: b.name.to_owned(),
+            state: b.to_string(),
+            failed: matches!(b.state, rotation::BundleState::Failed(_)),
+        };
         self.live.borrow().bundles.iter().map(line).collect()
     }
 

@@ -57,6 +57,8 @@ pub struct Bundle {
     pub name: String,
     /// "published" or why not.
     pub state: String,
+    /// Whether it was tried and failed: its consumer has old material or none.
+    pub failed: bool,
 }
 
 /// The document as a person reads it.

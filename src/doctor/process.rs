@@ -19,13 +19,9 @@ pub(super) fn check(status: &Result<Status, String>) -> Vec<Finding> {
     let taken_back = "if that is not meant, take it back (docs/configuration.md)";
     findings.extend(status.warnings.iter().map(|warning| Finding::warning("settings", warning, taken_back)));
     findings.extend(status.children.iter().map(child));
-    for bundle in &status.bundles {
-        // A folder that is no mount belongs to a service this deployment does not have.
-        if !bundle.state.contains("generation") && !bundle.state.contains("not a mount") {
-            let fix = "mount its volume writable for the server and read-only for its consumer";
-            findings.push(Finding::bad("bundle", format!("{}: {}", bundle.name, bundle.state), fix));
-        }
-    }
+    let fix = "mount its volume writable for the server and read-only for its consumer";
+    let failed = status.bundles.iter().filter(|bundle| bundle.failed);
+    findings.extend(failed.map(|bundle| Finding::bad("bundle", &bundle.state, fix)));
     findings
 }
 
