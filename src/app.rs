@@ -8,6 +8,7 @@ mod bring_up;
 mod desk;
 mod doors;
 mod engine;
+mod new_key;
 mod upkeep;
 
 use std::{cell::RefCell, io, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
@@ -32,7 +33,7 @@ use crate::{
         parent::Parent,
     },
     pki::Boot,
-    rotation::{self, Live, Summary},
+    rotation::{self, Glance, Live, Request, Summary, Watch},
     signals::Signals,
     supervisor::{self, Adoption, Child, ChildSpec, Handle, Policy, Supervisor, User},
     telemetry,
@@ -86,6 +87,7 @@ struct Warden {
     adoption: Adoption,
     audit: AuditLog,
     live: RefCell<Live>,
+    clock: RefCell<Watch>,
     making: Mutex<()>,
 }
 
@@ -129,8 +131,8 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     let audit = AuditLog::open(&config)?;
     audit.journal.note(Act::Start, By::Itself, &format!("temporal-warden {}", env!("CARGO_PKG_VERSION")));
     let control = admin::bind(&config.runtime_dir)?;
-    let live = match first_material(&config, &audit.journal).await {
-        Ok(live) => live,
+    let (live, clock) = match first_material(&config, &audit.journal).await {
+        Ok(made) => made,
         Err(cause) => {
             audit.journal.failed(Act::Publish, By::Itself, &cause.to_string());
             audit.journal.flush(LAST_LINES);
@@ -153,6 +155,7 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
         adoption: supervisor.adoption(),
         audit,
         live: RefCell::new(live),
+        clock: RefCell::new(clock),
         making: Mutex::new(()),
     });
     warden.parent.prepare(warden.material());
@@ -190,20 +193,32 @@ fn warnings(config: &Config, adoption: Adoption) -> Vec<String> {
     all
 }
 
-async fn first_material(config: &Config, journal: &Journal) -> Result<Live, Error> {
+/// The set as it must be to start, and whether the clock is believed. A start waits for no second look: it serves what
+/// is there.
+async fn first_material(config: &Config, journal: &Journal) -> Result<(Live, Watch), Error> {
     let config = config.clone();
     let work = tokio::task::spawn_blocking(move || {
+        let doubt = rotation::doubt_at_start(&config, clock::now())?;
+        if let Some(doubt) = &doubt {
+            warn!("{doubt} Nothing is renewed or retired before a second look in a minute");
+        }
+        let request = if doubt.is_some() { Request::Timeless } else { Request::MakeMissing };
         let mut summary = Summary::default();
         let mut hear = |event: rotation::Event| {
             summary.hear(&event);
             info!("{event}");
         };
-        let live = rotation::apply(&config, clock::now(), rotation::Request::MakeMissing, &mut hear);
-        live.map(|live| (live, summary))
+        let live = rotation::apply(&config, clock::now(), request, &mut hear)?;
+        Ok::<_, rotation::Error>((live, Watch::new(glance(), doubt.is_some()), summary))
     });
-    let (live, summary) = work.await.map_err(io::Error::other)??;
+    let (live, watch, summary) = work.await.map_err(io::Error::other)??;
     summary.put_on_record(journal, By::Itself);
-    Ok(live)
+    Ok((live, watch))
+}
+
+/// Both clocks now.
+fn glance() -> Glance {
+    Glance { wall: clock::now(), steady: clock::since_boot() }
 }
 
 fn hello(config: &Config) -> Hello {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tokio::{net::UnixListener, sync::mpsc, task::spawn_local};
 use tracing::{error, info, warn};
 
-use super::Warden;
+use super::{Warden, new_key};
 use crate::{
     admin::{Reply, Request, Server},
     audit::{Act, By},
@@ -71,19 +71,42 @@ fn by(asker: &Option<&mut Server>) -> By {
 }
 
 /// Makes material and brings it into force; `asker` hears what happens.
+///
+/// Tokens by a new signing key are published only when all who check them know it: a change of the key is two
+/// publications, and what breaks off between them is taken up by [`super::upkeep`].
 pub(super) async fn make(
     warden: &Warden,
     request: rotation::Request,
     mut asker: Option<&mut Server>,
 ) -> Result<(), String> {
     let _one_at_a_time = warden.making.lock().await;
+    if request.mints() && warden.live.borrow().behind {
+        new_key::accepted(warden).await?;
+    }
+    publish(warden, request, &mut asker).await?;
+    if request == rotation::Request::RotateKey {
+        say(&mut asker, "the new signing key is published; waiting until Temporal has taken it".to_owned()).await;
+        new_key::accepted(warden).await?;
+        publish(warden, rotation::Request::FinishKey, &mut asker).await?;
+    }
+    Ok(())
+}
+
+async fn publish(warden: &Warden, request: rotation::Request, asker: &mut Option<&mut Server>) -> Result<(), String> {
+    let in_doubt = request == rotation::Request::MakeMissing && !warden.clock.borrow().is_sure();
+    let request = if in_doubt { rotation::Request::Timeless } else { request };
     let before = warden.live.borrow().generation;
-    let live = apply(warden, request, &mut asker).await?;
+    let live = apply(warden, request, asker).await?;
     let generation = live.generation;
     warden.live.replace(live);
     if generation != before {
-        let line = in_force(warden, generation, by(&asker)).await?;
-        say(&mut asker, line).await;
+        let line = match in_force(warden, by(asker)).await? {
+            true => format!("the gateway serves generation {generation}"),
+            false => format!("generation {generation} is published; the gateway takes it when it is back"),
+        };
+        info!("{line}");
+        warden.audit.journal.note(Act::SwitchMaterial, by(asker), &line);
+        say(asker, line).await;
     }
     Ok(())
 }
@@ -119,19 +142,17 @@ async fn apply(warden: &Warden, request: rotation::Request, asker: &mut Option<&
     }
 }
 
-/// Hands the live generation to the gateway and waits until it serves it.
-async fn in_force(warden: &Warden, generation: u64, by: By) -> Result<String, String> {
-    let line = match warden.parent.publish(warden.material(), SWITCH_LIMIT).await {
-        Some(Answer::Switched(_)) => format!("the gateway serves generation {generation}"),
+/// Hands the live generation to the gateway; whether it serves it already.
+pub(super) async fn in_force(warden: &Warden, by: By) -> Result<bool, String> {
+    match warden.parent.publish(warden.material(), SWITCH_LIMIT).await {
+        Some(Answer::Switched(_)) => Ok(true),
         Some(Answer::Refused(_, reason)) => {
+            let generation = warden.live.borrow().generation;
             warden.audit.journal.failed(Act::SwitchMaterial, by, &format!("generation {generation}: {reason}"));
-            return Err(format!("the gateway keeps the old material: {reason}"));
+            Err(format!("the gateway keeps the old material: {reason}"))
         }
-        None => format!("generation {generation} is published; the gateway takes it when it is back"),
-    };
-    info!("{line}");
-    warden.audit.journal.note(Act::SwitchMaterial, by, &line);
-    Ok(line)
+        None => Ok(false),
+    }
 }
 
 async fn say(asker: &mut Option<&mut Server>, text: String) {

@@ -38,41 +38,51 @@ pub(super) fn ask(config: &Config, request: &Request, line: impl FnMut(&str)) ->
 
 /// Makes material: by the running warden, or here under the lock when none runs.
 pub(super) fn make(request: rotation::Request) -> ExitCode {
+    make_all(&[request])
+}
+
+/// One after the other, up to the first that fails.
+pub(super) fn make_all(requests: &[rotation::Request]) -> ExitCode {
     let config = match configuration() {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match ask(&config, &Request::Make { request }, print_line) {
-        Ok(Reply::Done) => Exit::Done.into(),
+    let failed = requests.iter().find_map(|request| make_one(&config, *request).err());
+    failed.unwrap_or(Exit::Done.into())
+}
+
+fn make_one(config: &Config, request: rotation::Request) -> Result<(), ExitCode> {
+    match ask(config, &Request::Make { request }, print_line) {
+        Ok(Reply::Done) => Ok(()),
         Ok(Reply::Failed { reason }) => {
             eprintln!("temporal-warden: {reason}");
-            Exit::Failed.into()
+            Err(Exit::Failed.into())
         }
         Ok(other) => {
             eprintln!("temporal-warden: the running warden answered {other:?}; is it of another version?");
-            Exit::Failed.into()
+            Err(Exit::Failed.into())
         }
-        Err(ControlError::NotRunning { .. }) => make_here(&config, request),
-        Err(error) => failed(&error),
+        Err(ControlError::NotRunning { .. }) => make_here(config, request),
+        Err(error) => Err(failed(&error)),
     }
 }
 
 /// Makes material in this process.
-pub(super) fn make_here(config: &Config, request: rotation::Request) -> ExitCode {
+fn make_here(config: &Config, request: rotation::Request) -> Result<(), ExitCode> {
     let mut summary = Summary::default();
     let mut hear = |event: rotation::Event| {
         summary.hear(&event);
         print_line(&event.to_string());
     };
-    match rotation::apply(config, clock::now(), request, &mut hear) {
-        Ok(_) if summary.is_empty() => Exit::Done.into(),
+    match rotation::make_alone(config, clock::now(), request, &mut hear) {
+        Ok(_) if summary.is_empty() => Ok(()),
         Ok(_) => {
             note(config, request.act(), &summary.to_string());
-            Exit::Done.into()
+            Ok(())
         }
         Err(error) => {
             note(config, request.act(), &format!("failed: {error}"));
-            failed(&error)
+            Err(failed(&error))
         }
     }
 }
