@@ -93,14 +93,14 @@ pub(super) async fn renew(warden: Rc<Warden>) {
             Ok(()) if sure && is_due(&warden) => {}
             Ok(()) => continue,
         }
-        rest(&warden).await;
+        rest(&warden, request).await;
     }
 }
 
-/// A pause, in which the clock is still watched.
-async fn rest(warden: &Warden) {
+/// A pause after `tried`, in which the clock is still watched. A change of the signing key does not wait for its end.
+async fn rest(warden: &Warden, tried: Request) {
     let end = tokio::time::Instant::now() + RETRY;
-    while tokio::time::Instant::now() < end {
+    while tokio::time::Instant::now() < end && (tried == Request::FinishKey || !is_half_done(warden)) {
         tokio::time::sleep(LOOK).await;
         look_at_the_clock(warden);
     }

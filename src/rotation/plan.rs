@@ -317,6 +317,8 @@ fn plan_tokens(judged: &Judged, request: Request, plan: &mut Plan) {
             _ if request == Request::Tokens => plan.add(Item::Token(*id), "asked for"),
             _ if request == Request::FinishKey && judged.behind => plan.add(Item::Token(*id), "signed by the new key"),
             Judgement::Missing => plan.add(Item::Token(*id), "missing"),
+            // Renewed by the key before they can't be, by the new one not yet: the second half makes all of them.
+            _ if judged.behind => {}
             _ => {
                 if let Some(reason) = stale(judgement, request) {
                     plan.add(Item::Token(*id), reason);
