@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tokio::{net::UnixListener, sync::mpsc, task::spawn_local};
 use tracing::{error, info, warn};
 
-use super::{Warden, new_key};
+use super::{Warden, new_key, upkeep};
 use crate::{
     admin::{Reply, Request, Server},
     audit::{Act, By},
@@ -93,7 +93,7 @@ pub(super) async fn make(
 }
 
 async fn publish(warden: &Warden, request: rotation::Request, asker: &mut Option<&mut Server>) -> Result<(), String> {
-    let in_doubt = request == rotation::Request::MakeMissing && !warden.clock.borrow().is_sure();
+    let in_doubt = request == rotation::Request::MakeMissing && !upkeep::look_at_the_clock(warden);
     let request = if in_doubt { rotation::Request::Timeless } else { request };
     let before = warden.live.borrow().generation;
     let live = apply(warden, request, asker).await?;

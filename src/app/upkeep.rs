@@ -18,6 +18,8 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(5);
 /// Pause after a renewal that failed or was not possible.
 const RETRY: Duration = Duration::from_secs(900);
+/// The same for the second half of a change of the signing key, which waits for nothing but Temporal.
+const KEY_RETRY: Duration = Duration::from_secs(60);
 
 /// Passes the gateway's reports on: what is healthy has its back-off reset.
 pub(super) async fn watch_health(warden: Rc<Warden>) {
@@ -87,19 +89,20 @@ pub(super) async fn renew(warden: Rc<Warden>) {
             () if (sure && is_due(&warden)) || is_behind(&warden) => Request::MakeMissing,
             () => continue,
         };
+        let pause = if request == Request::FinishKey { KEY_RETRY } else { RETRY };
         match desk::make(&warden, request, None).await {
-            Err(reason) => warn!("the renewal failed and is tried again in {RETRY:?}: {reason}"),
+            Err(reason) => warn!("the renewal failed and is tried again in {pause:?}: {reason}"),
             // With an offline CA what is due stays due; it was said why.
             Ok(()) if sure && is_due(&warden) => {}
             Ok(()) => continue,
         }
-        rest(&warden, request).await;
+        rest(&warden, request, pause).await;
     }
 }
 
 /// A pause after `tried`, in which the clock is still watched. A change of the signing key does not wait for its end.
-async fn rest(warden: &Warden, tried: Request) {
-    let end = tokio::time::Instant::now() + RETRY;
+async fn rest(warden: &Warden, tried: Request, pause: Duration) {
+    let end = tokio::time::Instant::now() + pause;
     while tokio::time::Instant::now() < end && (tried == Request::FinishKey || !is_half_done(warden)) {
         tokio::time::sleep(LOOK).await;
         look_at_the_clock(warden);
@@ -107,7 +110,7 @@ async fn rest(warden: &Warden, tried: Request) {
 }
 
 /// Whether time may decide now; what changed about that is logged.
-fn look_at_the_clock(warden: &Warden) -> bool {
+pub(super) fn look_at_the_clock(warden: &Warden) -> bool {
     let sight = warden.clock.borrow_mut().look(super::glance());
     match sight {
         Sight::Jumped(by) => warn!(
