@@ -8,6 +8,7 @@ mod bring_up;
 mod desk;
 mod doors;
 mod engine;
+mod new_key;
 mod policy;
 mod upkeep;
 
@@ -33,7 +34,7 @@ use crate::{
         parent::Parent,
     },
     pki::Boot,
-    rotation::{self, Live, Summary},
+    rotation::{self, Glance, Live, Request, Summary, Watch},
     signals::Signals,
     supervisor::{self, Adoption, Child, ChildSpec, Handle, Policy, Supervisor, User},
     telemetry,
@@ -92,6 +93,10 @@ struct Warden {
     live: RefCell<Live>,
     /// What the policy file opens.
     rules: RefCell<Vec<Rule>>,
+    clock: RefCell<Watch>,
+    /// One wish for material after the other, a change of the signing key with both its halves.
+    turn: Mutex<()>,
+    /// One publication after the other. A revocation waits for this only.
     making: Mutex<()>,
 }
 
@@ -136,8 +141,8 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     let audit = AuditLog::open(&config)?;
     audit.journal.note(Act::Start, By::Itself, &format!("temporal-warden {}", env!("CARGO_PKG_VERSION")));
     let control = admin::bind(&config.runtime_dir)?;
-    let live = match first_material(&config, &audit.journal).await {
-        Ok(live) => live,
+    let (live, clock) = match first_material(&config, &audit.journal).await {
+        Ok(made) => made,
         Err(cause) => {
             audit.journal.failed(Act::Publish, By::Itself, &cause.to_string());
             audit.journal.flush(LAST_LINES);
@@ -161,6 +166,8 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
         audit,
         live: RefCell::new(live),
         rules: RefCell::new(rules),
+        clock: RefCell::new(clock),
+        turn: Mutex::new(()),
         making: Mutex::new(()),
     });
     warden.parent.prepare(warden.material());
@@ -198,20 +205,32 @@ fn warnings(config: &Config, adoption: Adoption) -> Vec<String> {
     all
 }
 
-async fn first_material(config: &Config, journal: &Journal) -> Result<Live, Error> {
+/// The set as it must be to start, and whether the clock is believed. A start waits for no second look: it serves what
+/// is there.
+async fn first_material(config: &Config, journal: &Journal) -> Result<(Live, Watch), Error> {
     let config = config.clone();
     let work = tokio::task::spawn_blocking(move || {
+        let doubt = rotation::doubt_at_start(&config, clock::now())?;
+        if let Some(doubt) = &doubt {
+            warn!("{doubt} Nothing is renewed or retired before a second look in a minute");
+        }
+        let request = if doubt.is_some() { Request::Timeless } else { Request::MakeMissing };
         let mut summary = Summary::default();
         let mut hear = |event: rotation::Event| {
             summary.hear(&event);
             info!("{event}");
         };
-        let live = rotation::apply(&config, clock::now(), rotation::Request::MakeMissing, &mut hear);
-        live.map(|live| (live, summary))
+        let live = rotation::apply(&config, clock::now(), request, &mut hear)?;
+        Ok::<_, rotation::Error>((live, Watch::new(glance(), doubt.is_some()), summary))
     });
-    let (live, summary) = work.await.map_err(io::Error::other)??;
+    let (live, watch, summary) = work.await.map_err(io::Error::other)??;
     summary.put_on_record(journal, By::Itself);
-    Ok(live)
+    Ok((live, watch))
+}
+
+/// Both clocks now.
+fn glance() -> Glance {
+    Glance { wall: clock::now(), steady: clock::since_boot() }
 }
 
 fn hello(config: &Config) -> Hello {

@@ -150,3 +150,16 @@ async fn many_parked_calls_need_few_upstream_connections() {
     let connections = gateway.backend.seen.connections.load(Ordering::SeqCst);
     assert!((3..=6).contains(&connections), "{connections} connections (one is the probe's)");
 }
+
+#[tokio::test]
+async fn a_token_is_tried_on_the_upstream_and_its_refusal_comes_back_in_words() {
+    let mut gateway = Gateway::start().await;
+    assert_eq!(gateway.attempt(1, "a.b.c").await, None);
+    assert_eq!(*gateway.backend.seen.probed_with.lock().unwrap(), ["Bearer a.b.c"]);
+    gateway.backend.seen.database_down.store(true, Ordering::SeqCst);
+    let refused = gateway.attempt(2, "a.b.c").await.unwrap();
+    assert!(refused.contains("status 14 no database"), "{refused}");
+    gateway.backend.stop();
+    let down = gateway.attempt(3, "a.b.c").await.unwrap();
+    assert!(down.contains("cannot be reached"), "{down}");
+}

@@ -291,15 +291,21 @@ fn with_a_certificate_but_no_key_what_is_given_is_served_and_nothing_is_issued()
 }
 
 #[test]
-fn near_the_end_of_the_ca_leafs_end_with_it_and_are_not_reissued_at_every_start() {
+fn near_the_end_of_an_own_ca_leafs_end_with_it_and_are_not_reissued_at_every_start() {
     let mut scene = Scene::new();
-    scene.config.certs.ca_ttl = std::time::Duration::from_secs(100 * 86_400);
+    let own = Authority::create(NOW, Duration::days(100)).unwrap();
+    let [cert_file, key_file] = [("own.crt", own.trust_pem()), ("own.key", own.key_pem().expose().clone())]
+        .map(|(name, pem)| (scene.folder.path().join(name), pem))
+        .map(|(path, pem)| fs::write(&path, pem).map(|()| path).unwrap());
+    scene.config.certs.own_ca = Some(OwnCa { cert_file, key_file: Some(key_file) });
     scene.start();
     scene.later(Duration::days(61));
     assert!(scene.start().0.changed);
     scene.later(Duration::days(37));
     let made: Vec<_> = scene.start().1.into_iter().filter(|e| e.to_string().contains(".crt")).collect();
-    assert_eq!(made, [], "leafs already reach the end of the CA");
+    assert_eq!(made, [], "leafs already reach the end of the CA, and it is not ours to replace");
+    let refused = scene.apply(Request::RotateCa { keep_keys: false }).unwrap_err().to_string();
+    assert!(refused.contains("is your own CA") && refused.contains("WARDEN_CA_KEY_FILE"), "{refused}");
 }
 
 #[test]

@@ -7,8 +7,9 @@ mod material_scene;
 use gateway::{AUDIENCE, Gateway, INFO, ISSUER, LIST, certs::Client, client};
 use material_scene::Scene;
 use temporal_warden::{
+    gateway::link::Revocations,
     pki::Certificate,
-    rotation::{Event, Request},
+    rotation::{Event, Request, State, revoke},
     tokens::{Grant, Scope, claimed, mint},
 };
 use time::{Duration, OffsetDateTime};
@@ -109,4 +110,46 @@ fn the_setting_takes_effect_at_the_next_start_both_ways() {
     scene.start();
     assert!(claimed(&scene.read("worker-token.jwt")).unwrap().get("cnf").is_none());
     assert_eq!(publications(&scene.start().1), 0);
+}
+
+#[test]
+fn bound_tokens_hold_through_a_new_ca_a_new_signing_key_and_the_end_of_the_old_ca() {
+    let mut scene = Scene::new();
+    scene.config.tokens.binding = true;
+    scene.start();
+    let worker = ["bundles/worker/temporal-client.crt", "bundles/worker/temporal-client.key"];
+    let old = worker.map(|name| scene.read(name));
+    let key = scene.read("temporal-jwt-private.key");
+    for request in [Request::RotateCa { keep_keys: false }, Request::RotateKey, Request::FinishKey] {
+        let (_, events) = scene.apply(request).unwrap();
+        assert_eq!(publications(&events), 1, "{request:?}: {events:?}");
+        assert_pairs(&scene);
+    }
+    assert_ne!(scene.read("temporal-jwt-private.key"), key);
+    // Restored from before the new CA: it is of the old one, so its end means another certificate.
+    worker.iter().zip(&old).for_each(|(name, text)| scene.overwrite(name, text));
+    let (live, events) = scene.apply(Request::RetireCa).unwrap();
+    assert_eq!(publications(&events), 1, "{events:?}");
+    assert_pairs(&scene);
+    assert!(live.artefacts.iter().all(|artefact| artefact.state == State::Good), "{:?}", live.artefacts);
+    assert_ne!(scene.read(worker[0]), old[0]);
+}
+
+#[test]
+fn between_the_halves_of_a_new_signing_key_a_bound_token_goes_with_its_certificate() {
+    let mut scene = Scene::new();
+    scene.config.tokens.binding = true;
+    scene.start();
+    let (before, client) = (scene.read("worker-token.jwt"), scene.read("client-token.jwt"));
+    let (live, _) = scene.apply(Request::RotateKey).unwrap();
+    assert!(live.behind && scene.read("worker-token.jwt") == before);
+    let chain = Certificate::all_from_pem(&scene.read("bundles/worker/temporal-client.crt")).unwrap();
+    let revoked = Revocations { serials: [chain[0].serial.clone()].into(), ..Revocations::default() };
+    let live = revoke(&scene.config, scene.now, &revoked, &mut |_| {}).unwrap();
+    assert_pairs(&scene);
+    assert!(live.behind && live.revocations == revoked);
+    assert!(scene.read("worker-token.jwt") != before && scene.read("client-token.jwt") == client);
+    let (live, _) = scene.apply(Request::FinishKey).unwrap();
+    assert!(!live.behind && scene.read("client-token.jwt") != client);
+    assert_pairs(&scene);
 }

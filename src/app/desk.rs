@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tokio::{net::UnixListener, sync::mpsc, task::spawn_local};
 use tracing::{error, info, warn};
 
-use super::Warden;
+use super::{Warden, new_key, upkeep};
 use crate::{
     admin::{Reply, Request, Server},
     audit::{Act, By},
@@ -91,21 +91,45 @@ fn done(result: Result<(), String>) -> Reply {
 }
 
 /// Makes material and brings it into force; `asker` hears what happens.
+///
+/// Tokens by a new signing key are published only when all who check them know it: a change of the key is two
+/// publications, and what breaks off between them is taken up by [`super::upkeep`].
 pub(super) async fn make(
     warden: &Warden,
     request: rotation::Request,
-    asker: Option<&mut Server>,
+    mut asker: Option<&mut Server>,
 ) -> Result<(), String> {
+    let _one_at_a_time = warden.turn.lock().await;
+    if request.mints(warden.config.tokens.binding) && is_behind(warden) {
+        new_key::accepted(warden).await?;
+    }
+    publish(warden, request, &mut asker).await?;
+    if request == rotation::Request::RotateKey {
+        say(&mut asker, "the new signing key is published; waiting until Temporal has taken it".to_owned()).await;
+        new_key::accepted(warden).await?;
+        publish(warden, rotation::Request::FinishKey, &mut asker).await?;
+    }
+    Ok(())
+}
+
+async fn publish(warden: &Warden, request: rotation::Request, asker: &mut Option<&mut Server>) -> Result<(), String> {
+    let in_doubt = request == rotation::Request::MakeMissing && !upkeep::look_at_the_clock(warden);
+    let request = if in_doubt { rotation::Request::Timeless } else { request };
     bring_about(warden, move |config, say| rotation::apply(config, clock::now(), request, say), asker).await
 }
 
-/// Revokes, and brings that into force.
-async fn revoke(warden: &Warden, revoked: Revocations, asker: Option<&mut Server>) -> Result<(), String> {
-    bring_about(warden, move |config, say| rotation::revoke(config, clock::now(), &revoked, say), asker).await
+/// Revokes, and brings that into force: also between the two halves of a change of the signing key, for it waits for
+/// neither Temporal nor a turn.
+async fn revoke(warden: &Warden, revoked: Revocations, mut asker: Option<&mut Server>) -> Result<(), String> {
+    bring_about(warden, move |config, say| rotation::revoke(config, clock::now(), &revoked, say), &mut asker).await
 }
 
-/// Mints off PID 1's only thread, for it reads the disk.
+/// Mints off PID 1's only thread, for it reads the disk. By a new signing key only when all who check it know it.
 async fn mint(warden: &Warden, wish: rotation::Wish) -> Result<Secret<String>, String> {
+    let _one_at_a_time = warden.turn.lock().await;
+    if is_behind(warden) {
+        new_key::accepted(warden).await.map_err(|why| format!("nothing is minted yet: {why}"))?;
+    }
     let (config, wished) = (warden.config.clone(), wish.clone());
     let work = tokio::task::spawn_blocking(move || rotation::mint(&config, clock::now(), &wished));
     let token = work.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
@@ -113,16 +137,21 @@ async fn mint(warden: &Warden, wish: rotation::Wish) -> Result<Secret<String>, S
     Ok(Secret::new(token))
 }
 
+/// Whether a new signing key still waits for its tokens.
+fn is_behind(warden: &Warden) -> bool {
+    warden.live.borrow().behind
+}
+
 /// Changes the material and brings it into force.
-async fn bring_about(warden: &Warden, change: impl Change, mut asker: Option<&mut Server>) -> Result<(), String> {
+async fn bring_about(warden: &Warden, change: impl Change, asker: &mut Option<&mut Server>) -> Result<(), String> {
     let _one_at_a_time = warden.making.lock().await;
     let before = warden.live.borrow().generation;
-    let live = apply(warden, change, &mut asker).await?;
+    let live = apply(warden, change, asker).await?;
     let generation = live.generation;
     warden.live.replace(live);
     if generation != before {
-        let line = in_force(warden, generation, by(&asker)).await?;
-        say(&mut asker, line).await;
+        let line = in_force(warden, by(asker)).await?;
+        say(asker, line).await;
     }
     Ok(())
 }
@@ -166,23 +195,38 @@ async fn apply(warden: &Warden, change: impl Change, asker: &mut Option<&mut Ser
 /// Brings what SIGHUP found changed beside the generation into force.
 pub(super) async fn publish_again(warden: &Warden) -> Result<String, String> {
     let _one_at_a_time = warden.making.lock().await;
-    let generation = warden.live.borrow().generation;
-    in_force(warden, generation, By::Hangup).await
+    in_force(warden, By::Hangup).await
 }
 
-/// Hands the live generation to the gateway and waits until it serves it.
-async fn in_force(warden: &Warden, generation: u64, by: By) -> Result<String, String> {
-    let line = match warden.parent.publish(warden.material(), SWITCH_LIMIT).await {
-        Some(Answer::Switched(_)) => format!("the gateway serves generation {generation}"),
-        Some(Answer::Refused(_, reason)) => {
-            warden.audit.journal.failed(Act::SwitchMaterial, by, &format!("generation {generation}: {reason}"));
-            return Err(format!("the gateway keeps the old material: {reason}"));
-        }
-        None => format!("generation {generation} is published; the gateway takes it when it is back"),
+/// Whether the gateway serves the live generation; it is handed over once more.
+pub(super) async fn is_in_force(warden: &Warden) -> Result<bool, String> {
+    let _one_at_a_time = warden.making.lock().await;
+    hand_over(warden, By::Itself).await
+}
+
+/// Hands the live generation to the gateway, waits until it serves it, and puts that on record.
+async fn in_force(warden: &Warden, by: By) -> Result<String, String> {
+    let generation = warden.live.borrow().generation;
+    let line = match hand_over(warden, by).await? {
+        true => format!("the gateway serves generation {generation}"),
+        false => format!("generation {generation} is published; the gateway takes it when it is back"),
     };
     info!("{line}");
     warden.audit.journal.note(Act::SwitchMaterial, by, &line);
     Ok(line)
+}
+
+/// Whether the gateway serves the live generation already.
+async fn hand_over(warden: &Warden, by: By) -> Result<bool, String> {
+    match warden.parent.publish(warden.material(), SWITCH_LIMIT).await {
+        Some(Answer::Switched(_)) => Ok(true),
+        Some(Answer::Refused(_, reason)) => {
+            let generation = warden.live.borrow().generation;
+            warden.audit.journal.failed(Act::SwitchMaterial, by, &format!("generation {generation}: {reason}"));
+            Err(format!("the gateway keeps the old material: {reason}"))
+        }
+        None => Ok(false),
+    }
 }
 
 async fn say(asker: &mut Option<&mut Server>, text: String) {

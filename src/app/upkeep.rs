@@ -10,7 +10,7 @@ use crate::{
     audit::{Act, By},
     clock,
     gateway::link::{ChildState, Health, Phase, Snapshot},
-    rotation::{self, Request},
+    rotation::{self, Request, Sight},
     supervisor::{Outside, State},
 };
 
@@ -18,6 +18,8 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(5);
 /// Pause after a renewal that failed or was not possible.
 const RETRY: Duration = Duration::from_secs(900);
+/// The same for the second half of a change of the signing key, which waits for nothing but Temporal.
+const KEY_RETRY: Duration = Duration::from_secs(60);
 
 /// Passes the gateway's reports on: what is healthy has its back-off reset.
 pub(super) async fn watch_health(warden: Rc<Warden>) {
@@ -77,21 +79,54 @@ fn vouches_for_temporal(warden: &Warden, health: &Health) -> bool {
     health.upstream_ok && since.is_some_and(|since| i128::from(health.probed_ms) >= since)
 }
 
-/// Makes what is due and takes over what another process published, for ever.
+/// Makes what is due, ends what was begun and takes over what another process published, for ever.
 pub(super) async fn renew(warden: Rc<Warden>) {
     loop {
         tokio::time::sleep(LOOK).await;
-        if !(is_due(&warden) || is_behind(&warden)) {
-            continue;
-        }
-        match desk::make(&warden, Request::MakeMissing, None).await {
-            Err(reason) => warn!("the renewal failed and is tried again in {RETRY:?}: {reason}"),
+        let sure = look_at_the_clock(&warden);
+        let request = match () {
+            () if sure && is_half_done(&warden) => Request::FinishKey,
+            () if (sure && is_due(&warden)) || is_behind(&warden) => Request::MakeMissing,
+            () => continue,
+        };
+        let pause = if request == Request::FinishKey { KEY_RETRY } else { RETRY };
+        match desk::make(&warden, request, None).await {
+            Err(reason) => warn!("the renewal failed and is tried again in {pause:?}: {reason}"),
             // With an offline CA what is due stays due; it was said why.
-            Ok(()) if is_due(&warden) => {}
+            Ok(()) if sure && is_due(&warden) => {}
             Ok(()) => continue,
         }
-        tokio::time::sleep(RETRY).await;
+        rest(&warden, request, pause).await;
     }
+}
+
+/// A pause after `tried`, in which the clock is still watched. A change of the signing key does not wait for its end.
+async fn rest(warden: &Warden, tried: Request, pause: Duration) {
+    let end = tokio::time::Instant::now() + pause;
+    while tokio::time::Instant::now() < end && (tried == Request::FinishKey || !is_half_done(warden)) {
+        tokio::time::sleep(LOOK).await;
+        look_at_the_clock(warden);
+    }
+}
+
+/// Whether time may decide now; what changed about that is logged.
+pub(super) fn look_at_the_clock(warden: &Warden) -> bool {
+    let sight = warden.clock.borrow_mut().look(super::glance());
+    match sight {
+        Sight::Jumped(by) => warn!(
+            "the clock jumped by {} days, to {}: nothing is renewed or retired by it before a second look",
+            by.whole_days(),
+            clock::now()
+        ),
+        Sight::Settled => info!("the second look at the clock agrees with the first: what is due is renewed"),
+        Sight::Sure | Sight::Doubtful => {}
+    }
+    warden.clock.borrow().is_sure()
+}
+
+/// Whether a new signing key waits for its tokens, and Temporal can be asked about it.
+fn is_half_done(warden: &Warden) -> bool {
+    warden.live.borrow().behind && warden.parent.health().borrow().upstream_ok
 }
 
 fn is_due(warden: &Warden) -> bool {

@@ -39,31 +39,44 @@ pub(super) fn ask(config: &Config, request: &Request, line: impl FnMut(&str)) ->
 
 /// Makes material: by the running warden, or here under the lock when none runs.
 pub(super) fn make(request: rotation::Request) -> ExitCode {
+    make_all(&[request])
+}
+
+/// One after the other, up to the first that fails.
+pub(super) fn make_all(requests: &[rotation::Request]) -> ExitCode {
     let config = match configuration() {
         Ok(config) => config,
         Err(code) => return code,
     };
-    change(&config, &Request::Make { request }, || make_here(&config, request))
+    let failed = requests.iter().find_map(|request| make_one(&config, *request).err());
+    failed.unwrap_or(Exit::Done.into())
+}
+
+fn make_one(config: &Config, request: rotation::Request) -> Result<(), ExitCode> {
+    change(config, &Request::Make { request }, || {
+        here(config, request.act(), "", |hear| rotation::make_alone(config, clock::now(), request, hear))
+    })
 }
 
 /// Revokes: by the running warden, or here under the lock when none runs.
 pub(super) fn revoke(config: &Config, revoked: Revocations) -> ExitCode {
-    change(config, &Request::Revoke { revoked: revoked.clone() }, || {
+    let done = change(config, &Request::Revoke { revoked: revoked.clone() }, || {
         here(config, Act::Revoke, &revoked.to_string(), |hear| rotation::revoke(config, clock::now(), &revoked, hear))
-    })
+    });
+    done.err().unwrap_or(Exit::Done.into())
 }
 
 /// Has the running warden do it, or does it `here` when none runs.
-fn change(config: &Config, request: &Request, here: impl FnOnce() -> ExitCode) -> ExitCode {
+fn change(config: &Config, request: &Request, here: impl FnOnce() -> Result<(), ExitCode>) -> Result<(), ExitCode> {
     match ask(config, request, print_line) {
-        Ok(Reply::Done) => Exit::Done.into(),
+        Ok(Reply::Done) => Ok(()),
         Ok(Reply::Failed { reason }) => {
             eprintln!("temporal-warden: {reason}");
-            Exit::Failed.into()
+            Err(Exit::Failed.into())
         }
-        Ok(other) => unexpected(&other),
+        Ok(other) => Err(unexpected(&other)),
         Err(ControlError::NotRunning { .. }) => here(),
-        Err(error) => failed(&error),
+        Err(error) => Err(failed(&error)),
     }
 }
 
@@ -73,18 +86,13 @@ pub(super) fn unexpected(answer: &Reply) -> ExitCode {
     Exit::Failed.into()
 }
 
-/// Makes material in this process.
-pub(super) fn make_here(config: &Config, request: rotation::Request) -> ExitCode {
-    here(config, request.act(), "", |hear| rotation::apply(config, clock::now(), request, hear))
-}
-
 /// Does it in this process, and leaves a record of `act` on `what`.
 fn here(
     config: &Config,
     act: Act,
     what: &str,
     change: impl FnOnce(&mut dyn FnMut(Event)) -> Result<Live, rotation::Error>,
-) -> ExitCode {
+) -> Result<(), ExitCode> {
     let mut summary = Summary::default();
     let done = change(&mut |event| {
         summary.hear(&event);
@@ -92,14 +100,14 @@ fn here(
     });
     let what = if what.is_empty() { String::new() } else { format!("{what}; ") };
     match done {
-        Ok(_) if summary.is_empty() => Exit::Done.into(),
+        Ok(_) if summary.is_empty() => Ok(()),
         Ok(_) => {
             note(config, act, &format!("{what}{summary}"));
-            Exit::Done.into()
+            Ok(())
         }
         Err(error) => {
             note(config, act, &format!("failed: {what}{error}"));
-            failed(&error)
+            Err(failed(&error))
         }
     }
 }

@@ -17,9 +17,14 @@ use crate::{
 /// Sub-commands of `cert`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make new server, client and database certificates, signed by the same CA.
-    #[command(after_help = "Examples:\n  temporal-warden cert generate\n  temporal-warden cert generate --keep-keys")]
+    /// Make new server, client and database certificates, signed by the same CA or by a new one.
+    #[command(
+        after_help = "Examples:\n  temporal-warden cert generate\n  temporal-warden cert generate --keep-keys\n  temporal-warden cert generate --rotate-ca"
+    )]
     Generate {
+        /// Make a new CA first. Clients that trust only the old one go on working until it is retired.
+        #[arg(long)]
+        rotate_ca: bool,
         /// Keep the private keys, renew the certificates only.
         #[arg(long, conflicts_with = "new_keys")]
         keep_keys: bool,
@@ -27,6 +32,9 @@ pub(super) enum Command {
         #[arg(long)]
         new_keys: bool,
     },
+    /// Stop trusting the CA before the current one now, instead of when its last certificate has expired.
+    #[command(after_help = "Example:\n  temporal-warden cert retire")]
+    Retire,
     /// List certificates and keys with their remaining life.
     #[command(after_help = "Example:\n  temporal-warden cert list --json")]
     List {
@@ -69,7 +77,11 @@ fn revoke(named: &str) -> ExitCode {
 
 pub(super) fn main(command: &Command) -> ExitCode {
     match command {
-        Command::Generate { keep_keys, .. } => super::ask::make(Request::Certificates { keep_keys: *keep_keys }),
+        Command::Generate { keep_keys, rotate_ca: false, .. } => {
+            ask::make(Request::Certificates { keep_keys: *keep_keys })
+        }
+        Command::Generate { keep_keys, .. } => ask::make(Request::RotateCa { keep_keys: *keep_keys }),
+        Command::Retire => ask::make(Request::RetireCa),
         Command::Revoke { certificate } => revoke(certificate),
         Command::List { json } => status::list(Subject::Certificates, *json),
         Command::Verify { json } => status::verify(Subject::Certificates, *json),

@@ -13,6 +13,7 @@ mod inspect;
 mod mint;
 mod output;
 mod revoke;
+mod rotate;
 mod run;
 mod status;
 pub mod temporal;
@@ -56,12 +57,15 @@ enum Command {
     /// Make what is missing (CA, certificates, keys, tokens) and exit.
     #[command(after_help = "Example:\n  WARDEN_CERTS_DIR=./certs temporal-warden init")]
     Init,
-    /// Certificates: generate, list, verify, revoke.
+    /// Certificates: generate, retire, list, verify, revoke.
     #[command(subcommand)]
     Cert(cert::Command),
-    /// Tokens: generate, list, mint, inspect, revoke.
+    /// Tokens: generate, retire, list, mint, inspect, revoke.
     #[command(subcommand)]
     Token(token::Command),
+    /// Make everything new: CA, certificates, signing key, tokens. What is in use goes on working.
+    #[command(after_help = "Example:\n  temporal-warden rotate")]
+    Rotate,
     /// The audit log: tail, verify.
     #[command(subcommand, after_help = "Examples:\n  temporal-warden audit tail -f\n  temporal-warden audit verify")]
     Audit(audit::Command),
@@ -108,6 +112,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Command::Init => init::main(),
         Command::Cert(command) => cert::main(&command),
         Command::Token(command) => token::main(&command),
+        Command::Rotate => rotate::main(),
         Command::Config(command) => config::main(&command),
         Command::Audit(command) => audit::main(&command),
         Command::Connect(arguments) => connect::main(&arguments),

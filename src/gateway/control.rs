@@ -25,7 +25,7 @@ use super::{
     serving::{Places, Serving, Shared},
     upstream::Pool,
 };
-use crate::clock;
+use crate::{clock, secret::Secret};
 
 /// How long the audit log may take to be flushed when PID 1 is gone.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -129,6 +129,8 @@ async fn first_material(
             Some(ToGateway::Phase(new)) => *phase = new,
             // PID 1 sends it after the material.
             Some(ToGateway::Snapshot(_)) => {}
+            // Without material there is no upstream to ask; PID 1 asks again.
+            Some(ToGateway::Try { .. }) => {}
             Some(ToGateway::Drain) => return Ok(None),
             Some(ToGateway::Hello(_)) => return Err(Error::Protocol { expected: "Material" }),
             None => return Err(Error::Silent("Material")),
@@ -221,6 +223,7 @@ impl Control {
         let period = Duration::from_millis(self.shared.hello.health_interval_ms.max(1));
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (answer, mut answers) = mpsc::channel(4);
         loop {
             tokio::select! {
                 message = messages.recv() => match message {
@@ -229,12 +232,16 @@ impl Control {
                         self.health.send_if_modified(|parts| std::mem::replace(&mut parts.phase, phase) != parts.phase);
                     }
                     Some(ToGateway::Snapshot(snapshot)) => drop(self.snapshot.send_replace(snapshot)),
+                    Some(ToGateway::Try { id, token }) => {
+                        tokio::spawn(attempt(self.shared.serving.load_full(), id, token, answer.clone()));
+                    }
                     Some(ToGateway::Drain) => break,
                     Some(ToGateway::Hello(_)) => {
                         return Err(Error::Protocol { expected: "Material, Phase, Snapshot or Drain" });
                     }
                     None => return Err(Error::Orphaned),
                 },
+                Some(tried) = answers.recv() => tell(&mut self.to, &tried).await?,
                 _ = &mut asked => break,
                 Ok(()) = audit.changed() => {
                     let failing = audit.borrow_and_update().clone();
@@ -308,6 +315,12 @@ fn stop_signals() -> io::Result<StopSignal> {
         let _ = stop.send(());
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(|_| stopped)
+}
+
+/// Asks the upstream once with a token of PID 1's, on a connection of its own.
+async fn attempt(serving: Arc<Serving>, id: u64, token: Secret<String>, answer: mpsc::Sender<FromGateway>) {
+    let failure = probe::probe_with(&Arc::new(Pool::default()), &serving, &token).await.err();
+    let _ = answer.send(FromGateway::Tried { id, failure }).await;
 }
 
 /// Probes the upstream at each interval, on connections of its own.

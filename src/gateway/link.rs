@@ -42,6 +42,13 @@ pub enum ToGateway {
     Phase(Phase),
     /// What only PID 1 knows, for the metrics; at each change.
     Snapshot(Snapshot),
+    /// Ask the upstream something that needs authorization, with this token: does it know the key by now?
+    Try {
+        /// Comes back in the answer.
+        id: u64,
+        /// A compact token of PID 1's own.
+        token: Secret<String>,
+    },
     /// Stop: take no new connection, let calls in flight finish, flush the audit log, end.
     Drain,
 }
@@ -249,6 +256,13 @@ pub enum FromGateway {
         version: u64,
         /// Why, in words.
         reason: String,
+    },
+    /// Answer to [`ToGateway::Try`].
+    Tried {
+        /// As in the question.
+        id: u64,
+        /// `None` = the upstream accepted the token; else its words.
+        failure: Option<String>,
     },
     /// At each change and with each probe.
     Health(Health),

@@ -13,6 +13,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::link::{FromGateway, Health, Hello, Material, Phase, Snapshot, ToGateway, receive, send};
+use crate::secret::Secret;
 
 /// A gateway that does not read its link for this long is as good as dead; its supervisor finds that out.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
@@ -34,6 +35,8 @@ pub struct Parent {
     snapshot: watch::Sender<Snapshot>,
     health: watch::Sender<Health>,
     answer: watch::Sender<Option<Answer>>,
+    question: watch::Sender<Option<(u64, Secret<String>)>>,
+    tried: watch::Sender<Option<(u64, Option<String>)>>,
     sockets: mpsc::UnboundedSender<StdUnixStream>,
     drain: watch::Sender<bool>,
 }
@@ -50,6 +53,8 @@ impl Parent {
             snapshot: watch::Sender::new(Snapshot::default()),
             health: watch::Sender::new(Health::default()),
             answer: watch::Sender::new(None),
+            question: watch::Sender::new(None),
+            tried: watch::Sender::new(None),
             sockets,
             drain: watch::Sender::new(false),
         };
@@ -74,6 +79,19 @@ impl Parent {
         let ours = |a: &Option<Answer>| matches!(a, Some(Answer::Switched(v) | Answer::Refused(v, _)) if *v >= version);
         let found = timeout(limit, answers.wait_for(ours)).await.ok()?.ok()?;
         found.clone()
+    }
+
+    /// Has the gateway ask the upstream with `token`; why that was refused, or was not possible within `limit`.
+    pub async fn attempt(&self, token: Secret<String>, limit: Duration) -> Result<(), String> {
+        let id = self.question.borrow().as_ref().map_or(1, |(id, _)| id + 1);
+        let mut tried = self.tried.subscribe();
+        self.question.send_replace(Some((id, token)));
+        let ours = |t: &Option<(u64, Option<String>)>| t.as_ref().is_some_and(|(of, _)| *of == id);
+        let found = match timeout(limit, tried.wait_for(ours)).await {
+            Ok(Ok(found)) => found.clone(),
+            _ => return Err(format!("the gateway did not answer within {limit:?}")),
+        };
+        found.and_then(|(_, failure)| failure).map_or(Ok(()), Err)
     }
 
     /// Puts material in place for the first gateway process, without waiting for one.
@@ -133,6 +151,7 @@ async fn converse(parent: &Parent, hello: Hello, socket: StdUnixStream) -> io::R
     let mut phase = parent.phase.subscribe();
     let mut snapshot = parent.snapshot.subscribe();
     let mut drain = parent.drain.subscribe();
+    let mut question = parent.question.subscribe();
     tell(&mut writing, &ToGateway::Hello(hello)).await?;
     tell_material(&mut writing, &mut material).await?;
     tell_phase(&mut writing, &mut phase).await?;
@@ -145,6 +164,7 @@ async fn converse(parent: &Parent, hello: Hello, socket: StdUnixStream) -> io::R
             Ok(()) = material.changed() => tell_material(&mut writing, &mut material).await?,
             Ok(()) = phase.changed() => tell_phase(&mut writing, &mut phase).await?,
             Ok(()) = snapshot.changed() => tell_snapshot(&mut writing, &mut snapshot).await?,
+            Ok(()) = question.changed() => tell_question(&mut writing, &mut question).await?,
             Ok(()) = drain.changed() => tell(&mut writing, &ToGateway::Drain).await?,
         }
     }
@@ -167,6 +187,9 @@ fn hear(parent: &Parent, said: FromGateway) {
             warn!("the gateway refused new material and keeps the old: {reason}");
             parent.answer.send_replace(Some(Answer::Refused(version, reason)));
         }
+        FromGateway::Tried { id, failure } => {
+            parent.tried.send_replace(Some((id, failure)));
+        }
         FromGateway::Health(health) => {
             parent.health.send_if_modified(|old| {
                 let changed = *old != health;
@@ -181,6 +204,17 @@ async fn tell_material(to: &mut OwnedWriteHalf, material: &mut watch::Receiver<O
     let now = material.borrow_and_update().clone();
     match now {
         Some(material) => tell(to, &ToGateway::Material(Box::new(material))).await,
+        None => Ok(()),
+    }
+}
+
+async fn tell_question(
+    to: &mut OwnedWriteHalf,
+    question: &mut watch::Receiver<Option<(u64, Secret<String>)>>,
+) -> io::Result<()> {
+    let now = question.borrow_and_update().clone();
+    match now {
+        Some((id, token)) => tell(to, &ToGateway::Try { id, token }).await,
         None => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::header::AUTHORIZATION;
+use http::{HeaderValue, header::AUTHORIZATION};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     serving::Serving,
     upstream::{Lease, Pool},
 };
-use crate::{clock, config::EngineKind};
+use crate::{clock, config::EngineKind, secret::Secret};
 
 /// Reads the namespace record from the database: `weak_consistency` is left false.
 const METHOD: &str = "DescribeNamespace";
@@ -22,14 +22,30 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Codes with which an upstream of someone else's refuses a probe that has no token for it.
 const REFUSALS: [u32; 2] = [7, 16];
 
-/// Probes once.
+/// Probes once, with a token of the gateway's own where the upstream checks any.
 pub(super) async fn probe(pool: &Arc<Pool>, serving: &Serving) -> Result<String, String> {
+    let own = serving.signer.as_ref().and_then(|s| s.bearer("temporal-warden", "temporal-system:read", clock::now()));
+    let (code, message) = ask(pool, serving, own).await?;
+    judge(serving.policy.engine, serving.signer.is_some(), code, &message)
+}
+
+/// Probes once with this token: only an answer means that the upstream accepts it.
+pub(super) async fn probe_with(pool: &Arc<Pool>, serving: &Serving, token: &Secret<String>) -> Result<(), String> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|e| e.to_string())?;
+    value.set_sensitive(true);
+    match ask(pool, serving, Some(value)).await? {
+        (0, _) => Ok(()),
+        (code, message) => Err(format!("DescribeNamespace: status {code} {message}")),
+    }
+}
+
+async fn ask(pool: &Arc<Pool>, serving: &Serving, authorization: Option<HeaderValue>) -> Result<(u32, String), String> {
     let deadline = Instant::now() + LIMIT;
     let mut lease = pool.acquire(&serving.connector, deadline).await.map_err(|e| e.to_string())?;
-    match timeout_at(deadline, call(&mut lease, serving)).await {
+    match timeout_at(deadline, call(&mut lease, authorization)).await {
         Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
         Ok(Err(error)) => Err(format!("the connection to the Temporal frontend failed: {error}")),
-        Ok(Ok((code, message))) => judge(serving.policy.engine, serving.signer.is_some(), code, &message),
+        Ok(Ok(answer)) => Ok(answer),
     }
 }
 
@@ -43,10 +59,9 @@ fn judge(engine: EngineKind, signed: bool, code: u32, message: &str) -> Result<S
     }
 }
 
-async fn call(lease: &mut Lease, serving: &Serving) -> Result<(u32, String), h2::Error> {
+async fn call(lease: &mut Lease, authorization: Option<HeaderValue>) -> Result<(u32, String), h2::Error> {
     let mut request = proxy::own_request(lease, METHOD);
-    let token = serving.signer.as_ref();
-    if let Some(token) = token.and_then(|s| s.bearer("temporal-warden", "temporal-system:read", clock::now())) {
+    if let Some(token) = authorization {
         request.headers_mut().insert(AUTHORIZATION, token);
     }
     proxy::unary(lease, request, framed(MESSAGE)).await.map(|(code, message, _)| (code, message))

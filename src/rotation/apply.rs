@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::{
     BundleState, Error, Event, Live, Problem, Request,
     artefact::{FLAT, TokenId},
-    bundles,
+    bundles, doubt,
     inputs::{self, OwnCaFiles},
     judge::{Judged, Scene, judge},
     make::{Maker, authority},
@@ -31,6 +31,23 @@ pub fn apply(
     say: &mut dyn FnMut(Event),
 ) -> Result<Live, Error> {
     apply_with(config, now, request, &Mounts::read()?, say)
+}
+
+/// [`apply`] where nothing serves: a new signing key need not be seen by anyone before its tokens come, and a clock in
+/// doubt has no second look.
+pub fn make_alone(
+    config: &Config,
+    now: OffsetDateTime,
+    request: Request,
+    say: &mut dyn FnMut(Event),
+) -> Result<Live, Error> {
+    let doubt = if request == Request::MakeMissing { doubt::at_start(config, now)? } else { None };
+    if let Some(doubt) = doubt {
+        say(Event::Warning(format!("{doubt}; nothing is renewed by it, a running warden looks again")));
+        return apply(config, now, Request::Timeless, say);
+    }
+    let live = apply(config, now, request, say)?;
+    if request == Request::RotateKey { apply(config, now, Request::FinishKey, say) } else { Ok(live) }
 }
 
 /// [`apply`], told what is a mount.
@@ -152,7 +169,7 @@ impl Run<'_> {
         }
         let certificates = plan.makes.iter().any(|make| make.item.is_certificate());
         let tokens = plan.makes.iter().any(|make| make.item.is_token());
-        let mut maker = Maker { config: self.config, own_ca: self.own_ca, judged, now: self.now, set };
+        let mut maker = Maker::new(self.config, self.own_ca, judged, self.now, set);
         let mut made = BTreeSet::new();
         for (wanted, first, is) in [
             (certificates, Event::GeneratingCertificates, Item::is_certificate as fn(Item) -> bool),

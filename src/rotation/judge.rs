@@ -12,7 +12,10 @@ use super::{
     artefact::{LeafId, PASSWORD, REVOCATIONS, STATE, TokenId},
     authority::{self, Issuing},
     inputs::OwnCaFiles,
-    leafs, signing,
+    leafs,
+    overlap::{self, Overlap},
+    signing,
+    state::State,
 };
 use crate::{config::Config, gateway::link::Revocations, store::Set};
 
@@ -43,7 +46,12 @@ pub(super) enum Judgement {
     /// In order; a validity where it has one.
     Good(Option<Window>),
     /// In order but to be replaced: due, expired, or no longer what the configuration asks.
-    Stale { window: Window, reason: String },
+    Stale {
+        window: Window,
+        reason: String,
+        /// For the sake of time alone.
+        by_time: bool,
+    },
     /// In order but revoked: to be replaced, a certificate with a new key.
     Revoked(Window),
     /// There and unusable.
@@ -84,12 +92,20 @@ impl Judgement {
 pub(super) struct Judged {
     pub(super) authority: Judgement,
     pub(super) issuing: Issuing,
+    /// The CA is the user's.
+    pub(super) own_ca: bool,
+    /// The CA before the current one is still trusted.
+    pub(super) overlap: Option<Overlap>,
     /// The trust bundle that should be in `ca.crt`, when the user's own CA says another than is there.
     pub(super) new_trust: Option<String>,
     pub(super) leafs: BTreeMap<LeafId, Judgement>,
     pub(super) signing_key: Judgement,
     pub(super) public_key: Judgement,
     pub(super) jwks: Judgement,
+    /// Signing keys before the current one that are still trusted, and until when.
+    pub(super) old_keys: BTreeMap<String, OffsetDateTime>,
+    /// Tokens are still signed by one of those: the change of the key is half done.
+    pub(super) behind: bool,
     pub(super) tokens: BTreeMap<TokenId, Judgement>,
     /// Whether tokens are bound to the certificate beside them.
     pub(super) binding: bool,
@@ -151,19 +167,24 @@ pub(super) fn judge(set: &Set, scene: &Scene<'_>) -> Judged {
         .map(|id| (id, leafs::judge(id, set, scene, &found).unless_revoked(leafs::is_revoked(id, set, &revoked))))
         .collect();
     let tokens = TokenId::ALL.into_iter().map(|id| (id, keys.judge_token(id, set, scene, &revoked))).collect();
+    let overlap = if scene.own_ca.is_none() { overlap::of(set, scene.config.certs.cert_ttl) } else { None };
     Judged {
         authority: found.judgement,
         issuing: found.issuing,
+        own_ca: scene.own_ca.is_some(),
+        overlap,
         new_trust: found.new_trust,
         leafs,
         signing_key: keys.private,
         public_key: keys.public,
         jwks: keys.jwks,
+        old_keys: signing::old_keys(set),
+        behind: signing::behind(set),
         tokens,
         binding: scene.config.tokens.binding,
         password: password(set, scene),
         revocations: json::<Revocations>(REVOCATIONS, set, scene),
-        state: json::<serde_json::Map<String, serde_json::Value>>(STATE, set, scene),
+        state: json::<State>(STATE, set, scene),
     }
 }
 
@@ -196,10 +217,10 @@ fn json<T: serde::de::DeserializeOwned>(path: &str, set: &Set, scene: &Scene<'_>
 /// clock went back; nothing is made anew for that.
 pub(super) fn by_time(window: Window, now: OffsetDateTime) -> Judgement {
     if now >= window.until {
-        return Judgement::Stale { window, reason: format!("expired on {}", date(window.until)) };
+        return Judgement::Stale { window, reason: format!("expired on {}", date(window.until)), by_time: true };
     }
     if now >= window.due() {
-        return Judgement::Stale { window, reason: format!("due since {}", date(window.due())) };
+        return Judgement::Stale { window, reason: format!("due since {}", date(window.due())), by_time: true };
     }
     Judgement::Good(Some(window))
 }

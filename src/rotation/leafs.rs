@@ -43,7 +43,7 @@ pub(super) fn judge(id: LeafId, set: &Set, scene: &Scene<'_>, authority: &Found)
             return scene.problem(id.cert(), other, fix());
         }
         if let Some(reason) = other_sans(id, &chain[0], scene) {
-            return Judgement::Stale { window, reason };
+            return Judgement::Stale { window, reason, by_time: false };
         }
     }
     by_time_and_authority(window, scene, authority)

@@ -49,8 +49,10 @@ pub struct Live {
     pub artefacts: Vec<Artefact>,
     /// What became of each bundle.
     pub bundles: Vec<BundleReport>,
-    /// When the next renewal is due.
+    /// When the next renewal or retirement is due.
     pub next_due: Option<OffsetDateTime>,
+    /// A new signing key is published, and the tokens are still those of the one before.
+    pub behind: bool,
 }
 
 impl Live {
@@ -88,6 +90,7 @@ impl Live {
             next_due: artefacts.iter().filter_map(|a| a.renew_at).min(),
             artefacts,
             bundles,
+            behind: judged.behind,
         })
     }
 }

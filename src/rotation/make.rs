@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::{
@@ -12,10 +12,12 @@ use super::{
     judge::{Judged, revocations, span, text},
     leafs,
     plan::{Item, KeyChoice},
+    signing,
+    state::State,
 };
 use crate::{
     config::Config,
-    pki::{Authority, Key},
+    pki::{Authority, Certificate, Key},
     store::{File, Set},
     tokens::{Grant, SigningKey, jwks, mint},
 };
@@ -27,13 +29,30 @@ pub(super) struct Maker<'a> {
     pub(super) judged: &'a Judged,
     pub(super) now: OffsetDateTime,
     pub(super) set: Set,
+    /// `state.json` to be.
+    pub(super) state: State,
+    /// Carried by leaf chains while the CA before is trusted.
+    pub(super) cross: Option<Certificate>,
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
+    pub(super) fn new(
+        config: &'a Config,
+        own_ca: Option<&'a OwnCaFiles>,
+        judged: &'a Judged,
+        now: OffsetDateTime,
+        set: Set,
+    ) -> Self {
+        let cross = judged.overlap.as_ref().and_then(|overlap| overlap.cross.clone());
+        Self { config, own_ca, judged, now, state: State::of(&set), set, cross }
+    }
+
     /// Makes one item; answers with its name.
     pub(super) fn make(&mut self, item: Item) -> Result<&'static str, Error> {
         match item {
             Item::Authority => self.make_authority(),
+            Item::Rollover => self.roll_over(),
+            Item::Retirement => self.retire(),
             Item::Trust => {
                 let trust = self.judged.new_trust.clone().unwrap_or_default();
                 Ok(self.put(CA_CERT, trust))
@@ -51,6 +70,8 @@ impl Maker<'_> {
                 let document = jwks([self.signing_key()?.public()]);
                 Ok(self.put(JWKS, document))
             }
+            Item::NextKey => self.next_key(),
+            Item::DropKeys(which) => self.drop_keys(which),
             Item::Token(id) => self.make_token(id),
             Item::Password => self.make_password(),
             Item::Revocations => self.put_json(REVOCATIONS, &revocations(&self.set).unwrap_or_default()),
@@ -58,7 +79,7 @@ impl Maker<'_> {
         }
     }
 
-    fn put(&mut self, path: &'static str, text: impl AsRef<str>) -> &'static str {
+    pub(super) fn put(&mut self, path: &'static str, text: impl AsRef<str>) -> &'static str {
         let bytes = Zeroizing::new(text.as_ref().as_bytes().to_vec());
         self.set.insert(path.to_owned(), File { bytes, mode: mode(path), gid: None });
         path
@@ -75,7 +96,7 @@ impl Maker<'_> {
         Ok(self.put(CA_CERT, made.trust_pem()))
     }
 
-    fn make_leaf(&mut self, id: LeafId, choice: KeyChoice) -> Result<&'static str, Error> {
+    pub(super) fn make_leaf(&mut self, id: LeafId, choice: KeyChoice) -> Result<&'static str, Error> {
         let Some(profile) = id.profile(self.config) else { return Ok(id.cert()) };
         let authority = authority(&self.set, self.own_ca)?;
         let kept = match choice {
@@ -86,10 +107,11 @@ impl Maker<'_> {
         let leaf = authority.issue(&profile, &key, self.now, span(self.config.certs.cert_ttl));
         let leaf = leaf.map_err(pki_error(id.cert()))?;
         self.put(id.key(), key.to_pem().expose());
-        Ok(self.put(id.cert(), leaf.chain_pem))
+        let bridge = self.cross.as_ref().map(Certificate::to_pem).unwrap_or_default();
+        Ok(self.put(id.cert(), format!("{}{bridge}", leaf.chain_pem)))
     }
 
-    fn signing_key(&self) -> Result<SigningKey, Error> {
+    pub(super) fn signing_key(&self) -> Result<SigningKey, Error> {
         let pem = text(&self.set, SIGNING_KEY).unwrap_or_default();
         SigningKey::from_pem(&pem).map_err(token_error(SIGNING_KEY))
     }
@@ -109,6 +131,16 @@ impl Maker<'_> {
         Ok(self.put(id.path(), token))
     }
 
+    /// Tokens bound to this certificate are made for the one that took its place.
+    pub(super) fn rebind(&mut self, leaf: LeafId) -> Result<(), Error> {
+        if self.config.tokens.binding {
+            for id in TokenId::ALL.into_iter().filter(|id| id.leaf() == leaf) {
+                self.make_token(id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// 256 random bits in hex: fits every connection string and command line unquoted.
     fn make_password(&mut self) -> Result<&'static str, Error> {
         let mut bytes = Zeroizing::new([0u8; 32]);
@@ -119,11 +151,9 @@ impl Maker<'_> {
 
     /// Keeps what other versions wrote there.
     fn make_state(&mut self) -> Result<&'static str, Error> {
-        let old = self.set.get(STATE).and_then(|file| serde_json::from_slice(&file.bytes).ok());
-        let mut state: serde_json::Map<String, serde_json::Value> = old.unwrap_or_default();
-        let seen = self.now.replace_nanosecond(0).unwrap_or(self.now).format(&Rfc3339).map_err(failed(STATE))?;
-        state.entry("phase").or_insert_with(|| "steady".into());
-        state.insert("last_seen".to_owned(), seen.into());
+        self.state.last_seen = Some(self.now.replace_nanosecond(0).unwrap_or(self.now));
+        self.state.settle(signing::behind(&self.set));
+        let state = self.state.clone();
         self.put_json(STATE, &state)
     }
 }
@@ -141,11 +171,11 @@ pub(super) fn authority(set: &Set, own_ca: Option<&OwnCaFiles>) -> Result<Author
     loaded.map_err(pki_error(CA_KEY))
 }
 
-fn pki_error(path: &str) -> impl FnOnce(crate::pki::Error) -> Error {
+pub(super) fn pki_error(path: &str) -> impl FnOnce(crate::pki::Error) -> Error {
     move |source| Error::Pki { path: path.to_owned(), source }
 }
 
-fn token_error(path: &str) -> impl FnOnce(crate::tokens::Error) -> Error {
+pub(super) fn token_error(path: &str) -> impl FnOnce(crate::tokens::Error) -> Error {
     move |source| Error::Token { path: path.to_owned(), source }
 }
 

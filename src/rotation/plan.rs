@@ -5,11 +5,14 @@ use time::OffsetDateTime;
 
 use super::{
     Problem,
-    artefact::{CA_CERT, LeafId, REVOCATIONS, TokenId},
+    artefact::{CA_CERT, LeafId, REVOCATIONS, STATE, TokenId},
     authority::Issuing,
     judge::{Judged, Judgement, date},
 };
 use crate::audit::Act;
+
+/// Why something stands in the place of another.
+const REVOKED: &str = "the one before was revoked";
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,8 +26,23 @@ pub enum Request {
         /// Whether leafs keep their keys.
         keep_keys: bool,
     },
-    /// New tokens by the same key.
+    /// New tokens by the current key.
     Tokens,
+    /// As [`Self::MakeMissing`], but nothing for the sake of time: the clock is in doubt.
+    Timeless,
+    /// A new CA, signed by the old one as well, and new leaf certificates by it.
+    RotateCa {
+        /// Whether leafs keep their keys.
+        keep_keys: bool,
+    },
+    /// The CA before the current one is no longer trusted.
+    RetireCa,
+    /// First half of a change of the signing key: the new key is published, tokens stay.
+    RotateKey,
+    /// Second half: tokens by the new key.
+    FinishKey,
+    /// Signing keys before the current one are no longer trusted.
+    RetireKeys,
     /// What was revoked is put on record, and what was revoked of the warden's own is replaced.
     Revoke,
 }
@@ -33,10 +51,28 @@ impl Request {
     /// What it is on record as.
     pub fn act(self) -> Act {
         match self {
-            Self::MakeMissing => Act::MakeMissing,
+            Self::MakeMissing | Self::Timeless => Act::MakeMissing,
             Self::Certificates { .. } => Act::GenerateCertificates,
-            Self::Tokens => Act::GenerateTokens,
+            Self::Tokens | Self::FinishKey => Act::GenerateTokens,
+            Self::RotateCa { .. } => Act::RotateCa,
+            Self::RetireCa => Act::RetireCa,
+            Self::RotateKey => Act::RotateKey,
+            Self::RetireKeys => Act::RetireKeys,
             Self::Revoke => Act::Revoke,
+        }
+    }
+
+    /// A start or a timer, not a person.
+    fn is_automatic(self) -> bool {
+        matches!(self, Self::MakeMissing | Self::Timeless)
+    }
+
+    /// Whether tokens are made anew; with `binding` they are bound to certificates, and go with those.
+    pub fn mints(self, binding: bool) -> bool {
+        match self {
+            Self::Tokens | Self::FinishKey => true,
+            Self::Certificates { .. } | Self::RotateCa { .. } => binding,
+            _ => false,
         }
     }
 }
@@ -55,9 +91,17 @@ pub enum KeyChoice {
 #[non_exhaustive]
 pub(super) enum Item {
     Authority,
+    /// The CA after this one.
+    Rollover,
+    /// The CA before this one goes.
+    Retirement,
     Trust,
     Leaf(LeafId, KeyChoice),
     SigningKey,
+    /// The signing key after this one.
+    NextKey,
+    /// The signing keys before this one go.
+    DropKeys(Drop),
     PublicKey,
     Jwks,
     Token(TokenId),
@@ -66,9 +110,18 @@ pub(super) enum Item {
     State,
 }
 
+/// Which signing keys go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drop {
+    /// Those whose last token has expired.
+    Ended,
+    /// All before the current one.
+    All,
+}
+
 impl Item {
     pub(super) fn is_certificate(self) -> bool {
-        matches!(self, Self::Authority | Self::Leaf(..))
+        matches!(self, Self::Authority | Self::Rollover | Self::Leaf(..))
     }
 
     pub(super) fn is_token(self) -> bool {
@@ -114,9 +167,10 @@ pub(super) fn plan(judged: &Judged, request: Request, now: OffsetDateTime) -> Re
             plan.warnings.push(format!("{name} is not valid before {}: was the clock set back?", date(window.from)));
         }
     }
-    plan_authority(judged, &mut plan);
+    plan_authority(judged, request, now, &mut plan, &mut problems);
     plan_leafs(judged, request, now, &mut plan, &mut problems);
-    plan_keys_and_tokens(judged, request, &mut plan);
+    plan_keys(judged, request, now, &mut plan);
+    plan_tokens(judged, request, &mut plan);
     plan_bound_tokens(judged, &mut plan);
     plan.add_missing(Item::Password, &judged.password);
     match request {
@@ -131,19 +185,63 @@ pub(super) fn plan(judged: &Judged, request: Request, now: OffsetDateTime) -> Re
 
 /// A request that replaces a class of things is the cure for those that are broken; a start is the cure for none.
 fn blocks(name: &str, request: Request) -> bool {
+    let of_keys = name.contains("jwt-") || name.contains("jwks");
     match request {
-        Request::MakeMissing => true,
+        Request::MakeMissing | Request::Timeless | Request::RetireCa => true,
         Request::Certificates { .. } => name == CA_CERT,
-        Request::Tokens => name.contains("jwt-") || name.contains("jwks"),
+        Request::RotateCa { .. } => name == CA_CERT || name == STATE,
+        Request::Tokens | Request::FinishKey => of_keys,
+        Request::RotateKey | Request::RetireKeys => of_keys || name == STATE,
         Request::Revoke => name == REVOCATIONS,
     }
 }
 
-fn plan_authority(judged: &Judged, plan: &mut Plan) {
+fn plan_authority(
+    judged: &Judged,
+    request: Request,
+    now: OffsetDateTime,
+    plan: &mut Plan,
+    problems: &mut Vec<Problem>,
+) {
     if judged.new_trust.is_some() && judged.authority.is_there() {
         plan.add(Item::Trust, "WARDEN_CA_CERT_FILE says so");
     }
     plan.add_missing(Item::Authority, &judged.authority);
+    let due = judged.authority.window().map(|w| w.due()).filter(|due| *due <= now);
+    match (request, &judged.overlap, due) {
+        (Request::RotateCa { .. }, _, _) if judged.authority.is_there() => match may_roll_over(judged) {
+            Ok(()) => plan.add(Item::Rollover, "asked for"),
+            Err(problem) => problems.push(problem),
+        },
+        (Request::RetireCa, Some(_), _) => plan.add(Item::Retirement, "asked for"),
+        (Request::RetireCa, None, _) => {
+            plan.warnings.push("only one CA is trusted: there is none to retire".to_owned())
+        }
+        (Request::MakeMissing, Some(overlap), _) if overlap.ends <= now => {
+            plan.add(Item::Retirement, format!("the last certificate it issued expired on {}", date(overlap.ends)));
+        }
+        (Request::MakeMissing, None, Some(due)) if may_roll_over(judged).is_ok() => {
+            plan.add(Item::Rollover, format!("due since {}", date(due)));
+        }
+        _ => {}
+    }
+}
+
+/// Two overlaps at once would need a chain of cross-signed certificates that roots with `pathlen:1` forbid.
+fn may_roll_over(judged: &Judged) -> Result<(), Problem> {
+    if let Some(overlap) = &judged.overlap {
+        let what = format!("is new: {} before it is trusted until {}", overlap.old.subject, date(overlap.ends));
+        let fix = "end that first with `temporal-warden cert retire`".to_owned();
+        return Err(Problem { path: CA_CERT.into(), what, fix });
+    }
+    if judged.own_ca {
+        let fix = "replace the files WARDEN_CA_CERT_FILE and WARDEN_CA_KEY_FILE name".to_owned();
+        return Err(Problem { path: CA_CERT.into(), what: "is your own CA, not one the warden made".to_owned(), fix });
+    }
+    match &judged.issuing {
+        Issuing::Possible => Ok(()),
+        Issuing::Offline { fix } => Err(cannot_issue("a new CA", fix)),
+    }
 }
 
 fn plan_leafs(judged: &Judged, request: Request, now: OffsetDateTime, plan: &mut Plan, problems: &mut Vec<Problem>) {
@@ -154,8 +252,10 @@ fn plan_leafs(judged: &Judged, request: Request, now: OffsetDateTime, plan: &mut
     if judged.authority.problem().is_some() {
         return;
     }
+    let new_ca = plan.makes.iter().any(|make| make.item == Item::Rollover);
     for (id, judgement) in &judged.leafs {
-        let Some((choice, reason)) = leaf_due(judgement, request) else { continue };
+        let due = if new_ca { Some(by_new_ca(judgement, request)) } else { leaf_due(judgement, request) };
+        let Some((choice, reason)) = due else { continue };
         match &judged.issuing {
             Issuing::Possible => plan.add(Item::Leaf(*id, choice), reason),
             Issuing::Offline { fix } => {
@@ -174,16 +274,33 @@ fn plan_leafs(judged: &Judged, request: Request, now: OffsetDateTime, plan: &mut
 fn leaf_due(judgement: &Judgement, request: Request) -> Option<(KeyChoice, String)> {
     match (request, judgement) {
         (Request::Certificates { keep_keys }, _) => {
-            let keeps = keep_keys && judgement.is_there() && !matches!(judgement, Judgement::Revoked(_));
-            let choice = if keeps { KeyChoice::Keep } else { KeyChoice::New };
+            let choice = if keep_keys && keeps_key(judgement) { KeyChoice::Keep } else { KeyChoice::New };
             Some((choice, "asked for".to_owned()))
         }
         (_, Judgement::Missing) => Some((KeyChoice::Keep, "missing".to_owned())),
         // Whoever has the old key would be in again with the new certificate.
-        (Request::MakeMissing | Request::Revoke, Judgement::Revoked(_)) => {
-            Some((KeyChoice::New, "the one before was revoked".to_owned()))
+        (_, Judgement::Revoked(_)) => Some((KeyChoice::New, REVOKED.to_owned())),
+        (_, judgement) => stale(judgement, request).map(|reason| (KeyChoice::Keep, reason.to_owned())),
+    }
+}
+
+/// A new CA issues every leaf anew in the same generation; by hand with new keys, as all that is done by hand.
+fn by_new_ca(judgement: &Judgement, request: Request) -> (KeyChoice, String) {
+    let keep = !matches!(request, Request::RotateCa { keep_keys: false }) && keeps_key(judgement);
+    (if keep { KeyChoice::Keep } else { KeyChoice::New }, "signed by the new CA".to_owned())
+}
+
+/// Whether there is a key that may go on with another certificate.
+fn keeps_key(judgement: &Judgement) -> bool {
+    judgement.is_there() && !matches!(judgement, Judgement::Revoked(_))
+}
+
+/// Why a start or a timer replaces this.
+fn stale(judgement: &Judgement, request: Request) -> Option<&str> {
+    match judgement {
+        Judgement::Stale { reason, by_time, .. } if request.is_automatic() => {
+            (!by_time || request == Request::MakeMissing).then_some(reason)
         }
-        (Request::MakeMissing, Judgement::Stale { reason, .. }) => Some((KeyChoice::Keep, reason.clone())),
         _ => None,
     }
 }
@@ -192,22 +309,44 @@ fn cannot_issue(what: &str, fix: &str) -> Problem {
     Problem { path: "the CA key".into(), what: format!("is absent, so {what} can't be issued"), fix: fix.to_owned() }
 }
 
-fn plan_keys_and_tokens(judged: &Judged, request: Request, plan: &mut Plan) {
+fn plan_keys(judged: &Judged, request: Request, now: OffsetDateTime, plan: &mut Plan) {
     plan.add_missing(Item::SigningKey, &judged.signing_key);
     if judged.signing_key.problem().is_some() {
         return;
     }
     plan.add_missing(Item::PublicKey, &judged.public_key);
     plan.add_missing(Item::Jwks, &judged.jwks);
+    let ended = judged.old_keys.values().any(|end| *end <= now);
+    match request {
+        Request::RotateKey if judged.signing_key.is_there() => plan.add(Item::NextKey, "asked for"),
+        // While tokens are still those of the key before, that key is in use.
+        _ if judged.behind => {}
+        Request::RetireKeys if !judged.old_keys.is_empty() => plan.add(Item::DropKeys(Drop::All), "asked for"),
+        Request::RetireKeys => {
+            plan.warnings.push("only one signing key of the warden's is trusted: there is none to retire".to_owned());
+        }
+        Request::MakeMissing if ended => plan.add(Item::DropKeys(Drop::Ended), "its last token has expired"),
+        _ => {}
+    }
+}
+
+fn plan_tokens(judged: &Judged, request: Request, plan: &mut Plan) {
+    if judged.signing_key.problem().is_some() {
+        return;
+    }
     for (id, judgement) in &judged.tokens {
         match (request, judgement) {
             (Request::Tokens, _) => plan.add(Item::Token(*id), "asked for"),
+            (Request::FinishKey, _) if judged.behind => plan.add(Item::Token(*id), "signed by the new key"),
             (_, Judgement::Missing) => plan.add(Item::Token(*id), "missing"),
-            (Request::MakeMissing | Request::Revoke, Judgement::Revoked(_)) => {
-                plan.add(Item::Token(*id), "the one before was revoked");
+            // Replaced by the key before they can't be, by the new one not yet: the second half makes all of them.
+            _ if judged.behind || request == Request::RotateKey => {}
+            (_, Judgement::Revoked(_)) => plan.add(Item::Token(*id), REVOKED),
+            _ => {
+                if let Some(reason) = stale(judgement, request) {
+                    plan.add(Item::Token(*id), reason);
+                }
             }
-            (Request::MakeMissing, Judgement::Stale { reason, .. }) => plan.add(Item::Token(*id), reason.clone()),
-            _ => {}
         }
     }
 }
@@ -226,134 +365,4 @@ fn plan_bound_tokens(judged: &Judged, plan: &mut Plan) {
 }
 
 #[cfg(test)]
-mod tests {
-    use time::{Duration, macros::datetime};
-
-    use super::*;
-    use crate::rotation::judge::Window;
-
-    const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
-
-    fn good() -> Judgement {
-        Judgement::Good(Some(Window { from: NOW - Duration::days(1), until: NOW + Duration::days(89) }))
-    }
-
-    fn stale(until: OffsetDateTime) -> Judgement {
-        Judgement::Stale { window: Window { from: NOW - Duration::days(90), until }, reason: "due".to_owned() }
-    }
-
-    fn broken(name: &str) -> Judgement {
-        Judgement::Broken(Problem { path: name.into(), what: "is bad".to_owned(), fix: "mend it".to_owned() })
-    }
-
-    fn all(judgement: &Judgement) -> Judged {
-        let one = || judgement.clone();
-        Judged {
-            authority: one(),
-            issuing: Issuing::Possible,
-            new_trust: None,
-            leafs: LeafId::ALL.into_iter().map(|id| (id, one())).collect(),
-            signing_key: one(),
-            public_key: one(),
-            jwks: one(),
-            tokens: TokenId::ALL.into_iter().map(|id| (id, one())).collect(),
-            binding: false,
-            password: one(),
-            revocations: one(),
-            state: one(),
-        }
-    }
-
-    fn items(judged: &Judged, request: Request) -> Vec<Item> {
-        plan(judged, request, NOW).unwrap().makes.into_iter().map(|make| make.item).collect()
-    }
-
-    #[test]
-    fn nothing_is_planned_when_all_is_well() {
-        assert_eq!(plan(&all(&good()), Request::MakeMissing, NOW), Ok(Plan::default()));
-    }
-
-    #[test]
-    fn an_empty_folder_gets_everything_authority_first() {
-        let items = items(&all(&Judgement::Missing), Request::MakeMissing);
-        assert_eq!(items.first(), Some(&Item::Authority));
-        assert_eq!(items.len(), 1 + 5 + 3 + 4 + 3);
-    }
-
-    #[test]
-    fn automatic_renewal_keeps_the_key_and_a_request_decides() {
-        let mut judged = all(&good());
-        judged.leafs.insert(LeafId::Client, stale(NOW + Duration::days(1)));
-        assert_eq!(items(&judged, Request::MakeMissing), [Item::Leaf(LeafId::Client, KeyChoice::Keep), Item::State]);
-        let new = items(&judged, Request::Certificates { keep_keys: false });
-        assert!(LeafId::ALL.iter().all(|id| new.contains(&Item::Leaf(*id, KeyChoice::New))));
-        let kept = items(&judged, Request::Certificates { keep_keys: true });
-        assert!(LeafId::ALL.iter().all(|id| kept.contains(&Item::Leaf(*id, KeyChoice::Keep))));
-        assert!(!new.iter().any(|item| item.is_token() || *item == Item::Authority));
-    }
-
-    #[test]
-    fn a_bound_token_is_made_whenever_its_certificate_is() {
-        let mut judged = Judged { binding: true, ..all(&good()) };
-        assert_eq!(plan(&judged, Request::MakeMissing, NOW), Ok(Plan::default()));
-        judged.leafs.insert(LeafId::Worker, stale(NOW + Duration::days(1)));
-        let wanted = [Item::Leaf(LeafId::Worker, KeyChoice::Keep), Item::Token(TokenId::Worker), Item::State];
-        assert_eq!(items(&judged, Request::MakeMissing), wanted);
-        let all = items(&judged, Request::Certificates { keep_keys: true });
-        assert!(TokenId::ALL.iter().all(|id| all.iter().filter(|item| **item == Item::Token(*id)).count() == 1));
-    }
-
-    #[test]
-    fn what_is_revoked_is_replaced_and_a_certificate_gets_a_new_key() {
-        let mut judged = all(&good());
-        let revoked = || Judgement::Revoked(Window { from: NOW, until: NOW + Duration::days(9) });
-        judged.leafs.insert(LeafId::Worker, revoked());
-        judged.tokens.insert(TokenId::Client, revoked());
-        let (leaf, token) = (Item::Leaf(LeafId::Worker, KeyChoice::New), Item::Token(TokenId::Client));
-        assert_eq!(items(&judged, Request::MakeMissing), [leaf, token, Item::State]);
-        assert_eq!(items(&judged, Request::Revoke), [leaf, token, Item::Revocations, Item::State]);
-        assert!(items(&judged, Request::Certificates { keep_keys: true }).contains(&leaf));
-    }
-
-    #[test]
-    fn a_request_for_tokens_makes_tokens_only() {
-        let mut wanted: Vec<_> = TokenId::ALL.into_iter().map(Item::Token).collect();
-        wanted.push(Item::State);
-        assert_eq!(items(&all(&good()), Request::Tokens), wanted);
-    }
-
-    #[test]
-    fn what_is_broken_blocks_a_start_and_is_cured_by_its_own_request() {
-        let mut judged = all(&good());
-        judged.leafs.insert(LeafId::Server, broken("leaf"));
-        judged.tokens.insert(TokenId::Worker, broken("token"));
-        let problems = plan(&judged, Request::MakeMissing, NOW).unwrap_err();
-        assert_eq!(problems.len(), 2);
-        assert!(plan(&judged, Request::Certificates { keep_keys: false }, NOW).is_ok());
-        assert!(plan(&judged, Request::Tokens, NOW).is_ok());
-        judged.authority = broken("ca");
-        assert!(plan(&judged, Request::Certificates { keep_keys: false }, NOW).is_err());
-        judged.signing_key = broken("key");
-        assert!(plan(&judged, Request::Tokens, NOW).is_err());
-    }
-
-    #[test]
-    fn without_the_ca_key_a_valid_leaf_is_served_and_an_expired_server_leaf_is_refused() {
-        let mut judged = all(&good());
-        judged.issuing = Issuing::Offline { fix: "give the key".to_owned() };
-        judged.leafs.insert(LeafId::Server, stale(NOW + Duration::days(1)));
-        judged.leafs.insert(LeafId::Ui, Judgement::Missing);
-        let served = plan(&judged, Request::MakeMissing, NOW).unwrap();
-        assert!(served.makes.is_empty() && served.warnings.len() == 2, "{served:?}");
-        judged.leafs.insert(LeafId::Server, stale(NOW));
-        assert!(plan(&judged, Request::MakeMissing, NOW).is_err());
-        assert!(plan(&judged, Request::Certificates { keep_keys: true }, NOW).is_err());
-    }
-
-    #[test]
-    fn a_clock_set_back_is_told_and_makes_nothing() {
-        let future = Judgement::Good(Some(Window { from: NOW + Duration::days(1), until: NOW + Duration::days(9) }));
-        let plan = plan(&all(&future), Request::MakeMissing, NOW).unwrap();
-        assert!(plan.makes.is_empty() && plan.warnings.iter().all(|w| w.contains("clock")));
-    }
-}
+mod tests;

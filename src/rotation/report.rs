@@ -7,9 +7,10 @@ use time::OffsetDateTime;
 
 use super::{
     Error, Problem,
-    artefact::{CA_CERT, FLAT},
+    artefact::{CA_CERT, FLAT, JWKS},
+    authority::Issuing,
     inputs,
-    judge::{Judged, Judgement, Scene, judge, relative, text},
+    judge::{Judged, Judgement, Scene, date, judge, relative, text},
 };
 use crate::{
     config::Config,
@@ -116,21 +117,27 @@ pub fn inspect(config: &Config, now: OffsetDateTime) -> Result<Report, Error> {
 }
 
 pub(super) fn artefacts(config: &Config, set: &Set, judged: &Judged, now: OffsetDateTime) -> Vec<Artefact> {
-    judged.each().map(|(name, judgement)| artefact(config, set, name, judgement, now)).collect()
+    judged.each().map(|(name, judgement)| artefact(config, set, judged, (name, judgement), now)).collect()
 }
 
-fn artefact(config: &Config, set: &Set, name: &str, judgement: &Judgement, now: OffsetDateTime) -> Artefact {
+fn artefact(
+    config: &Config,
+    set: &Set,
+    judged: &Judged,
+    (name, judgement): (&str, &Judgement),
+    now: OffsetDateTime,
+) -> Artefact {
     let window = judgement.window();
     let problem = judgement.problem();
     let reason = match judgement {
         Judgement::Stale { reason, .. } => Some(reason.clone()),
         Judgement::Revoked(_) => Some("was revoked".to_owned()),
-        _ => problem.map(|p| format!("{} {}", relative(&config.certs.dir, &p.path).display(), p.what)),
+        _ => problem
+            .map(|p| format!("{} {}", relative(&config.certs.dir, &p.path).display(), p.what))
+            .or_else(|| also_trusted(judged, name)),
     };
     let certificates = text(set, name).filter(|_| name.ends_with(".crt")).map(|pem| Certificate::all_from_pem(&pem));
     let first = certificates.and_then(Result::ok).and_then(|chain| chain.into_iter().next());
-    // A CA is not renewed by the same line as leafs and tokens.
-    let renews = name != CA_CERT;
     Artefact {
         name: name.to_owned(),
         path: config.certs.dir.join(name),
@@ -139,13 +146,39 @@ fn artefact(config: &Config, set: &Set, name: &str, judgement: &Judgement, now: 
         not_after: window.map(|w| w.until),
         renew_at: match judgement {
             Judgement::Revoked(_) => Some(now),
-            _ => window.filter(|_| renews).map(|w| w.due()),
+            _ => next_act(judged, name, judgement),
         },
         subject: first.as_ref().map(|c| c.subject.clone()),
         serial: first.as_ref().map(|c| c.serial.clone()),
         sha256: first.map(|c| c.fingerprint),
         detail: reason,
         fix: problem.map(|p| p.fix.clone()),
+    }
+}
+
+/// When the warden does something about it by itself.
+fn next_act(judged: &Judged, name: &str, judgement: &Judgement) -> Option<OffsetDateTime> {
+    let due = judgement.window().map(|w| w.due());
+    match (name, &judged.overlap) {
+        (CA_CERT, Some(overlap)) => Some(overlap.ends),
+        (CA_CERT, None) => due.filter(|_| !judged.own_ca && judged.issuing == Issuing::Possible),
+        (JWKS, _) => judged.old_keys.values().min().copied(),
+        _ => due,
+    }
+}
+
+/// What of yesterday's is trusted beside the current one.
+fn also_trusted(judged: &Judged, name: &str) -> Option<String> {
+    match (name, &judged.overlap) {
+        (CA_CERT, Some(o)) => {
+            Some(format!("{} is trusted too, until {} or `cert retire`", o.old.subject, date(o.ends)))
+        }
+        (JWKS, _) if !judged.old_keys.is_empty() => {
+            let each = |(kid, end): (&String, &OffsetDateTime)| format!("key {kid} until {}", date(*end));
+            let old: Vec<_> = judged.old_keys.iter().map(each).collect();
+            Some(format!("trusts too: {}, or `token retire`", old.join(", ")))
+        }
+        _ => None,
     }
 }
 

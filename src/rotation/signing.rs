@@ -1,14 +1,19 @@
 //! Judging the token signing key, its public forms, and the tokens.
 
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
 use super::{
     artefact::{JWKS, PUBLIC_KEY, SIGNING_KEY, TokenId},
     judge::{Judgement, Scene, Window, by_time, text},
     leafs,
+    state::State,
 };
 use crate::{
     gateway::link::Revocations,
     store::Set,
-    tokens::{Refusal, SigningKey, Verifier, jwks},
+    tokens::{Refusal, SigningKey, Verifier, jwks, kid, kids},
 };
 
 /// What is known of the signing key.
@@ -65,13 +70,30 @@ fn judge_jwks(key: &SigningKey, set: &Set, scene: &Scene<'_>) -> (Judgement, Opt
     }
 }
 
+/// Keys before the current one that the JWKS still lists, and when each leaves it. A key that a user added is not ours.
+pub(super) fn old_keys(set: &Set) -> BTreeMap<String, OffsetDateTime> {
+    let listed = text(set, JWKS).map(|document| kids(&document)).unwrap_or_default();
+    let ours = State::of(set).old_keys.into_iter().filter(|(kid, _)| listed.contains(kid));
+    ours.map(|(kid, end)| (kid, end.0)).collect()
+}
+
+/// Whether a token of the set is signed by a key that is trusted but no longer the current one.
+pub(super) fn behind(set: &Set) -> bool {
+    let current = text(set, SIGNING_KEY).and_then(|pem| SigningKey::from_pem(&pem).ok());
+    let (Some(current), Some(document)) = (current, text(set, JWKS)) else { return false };
+    let listed = kids(&document);
+    let signed_by = TokenId::ALL.iter().filter_map(|id| kid(text(set, id.path())?.as_ref()));
+    signed_by.into_iter().any(|kid| kid != current.public().kid && listed.contains(&kid))
+}
+
 impl Keys {
     /// Where the keys themselves are broken, tokens can't be judged; the keys' problem is the one to report.
     pub(super) fn judge_token(&self, id: TokenId, set: &Set, scene: &Scene<'_>, revoked: &Revocations) -> Judgement {
         let Some(token) = text(set, id.path()) else { return Judgement::Missing };
         let Some(verifier) = &self.verifier else { return Judgement::Good(None) };
         let fix = || "restore it, or mint new tokens with generate-jwt-tokens.sh".to_owned();
-        let stale = |reason: String| Judgement::Stale { window: Window { from: scene.now, until: scene.now }, reason };
+        let over = Window { from: scene.now, until: scene.now };
+        let stale = |reason: String, by_time| Judgement::Stale { window: over, reason, by_time };
         // A future start means that the clock went back: judged at the moment it begins.
         let judged = match verifier.verify(&token, scene.now) {
             Err(Refusal::NotYetValid { from }) => verifier.verify(&token, from),
@@ -83,12 +105,13 @@ impl Keys {
                 scene.problem(id.path(), what, fix())
             }
             Ok(verified) if verified.cnf_x5t != leafs::binding(id, set, scene.config) => {
-                stale("is not bound as WARDEN_TOKEN_BINDING and its certificate ask".to_owned())
+                stale("is not bound as WARDEN_TOKEN_BINDING and its certificate ask".to_owned(), false)
             }
             Ok(verified) => by_time(Window { from: verified.not_before, until: verified.expires }, scene.now)
                 .unless_revoked(revoked.jti.contains(&verified.jti)),
-            Err(refusal @ (Refusal::Expired { .. } | Refusal::WrongIssuer { .. } | Refusal::WrongAudience { .. })) => {
-                stale(refusal.to_string())
+            Err(refusal @ Refusal::Expired { .. }) => stale(refusal.to_string(), true),
+            Err(refusal @ (Refusal::WrongIssuer { .. } | Refusal::WrongAudience { .. })) => {
+                stale(refusal.to_string(), false)
             }
             Err(refusal) => scene.problem(id.path(), format!("is not ours: {refusal}"), fix()),
         }

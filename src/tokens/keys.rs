@@ -1,9 +1,12 @@
 //! Signing keys, their names (RFC 7638) and the JWKS (RFC 7517).
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::EncodingKey;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Error;
 use crate::{pki::Key, secret::Secret};
@@ -107,6 +110,35 @@ pub fn jwks<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> String {
     format!("{:#}\n", serde_json::json!({ "keys": keys }))
 }
 
+/// Names of all keys of a JWKS; none when it is not one.
+pub fn kids(document: &str) -> BTreeSet<String> {
+    let keys = keys_of(document).unwrap_or_default();
+    keys.iter().filter_map(|key| key.get("kid")?.as_str().map(str::to_owned)).collect()
+}
+
+/// The document with `key` in front; every other key stays as it is, whoever put it there.
+pub fn jwks_with(document: &str, key: &PublicKey) -> Result<String, Error> {
+    let mut keys = keys_of(document)?;
+    keys.retain(|other| other.get("kid").and_then(Value::as_str) != Some(&key.kid));
+    keys.insert(0, serde_json::json!(key));
+    Ok(format!("{:#}\n", serde_json::json!({ "keys": keys })))
+}
+
+/// The document without the keys of these names.
+pub fn jwks_without(document: &str, gone: &BTreeSet<String>) -> Result<String, Error> {
+    let mut keys = keys_of(document)?;
+    keys.retain(|key| key.get("kid").and_then(Value::as_str).is_none_or(|kid| !gone.contains(kid)));
+    Ok(format!("{:#}\n", serde_json::json!({ "keys": keys })))
+}
+
+fn keys_of(document: &str) -> Result<Vec<Value>, Error> {
+    #[derive(Deserialize)]
+    struct Document {
+        keys: Vec<Value>,
+    }
+    serde_json::from_str::<Document>(document).map(|d| d.keys).map_err(|e| Error::Jwks(e.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +149,21 @@ mod tests {
         let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(key.encoding(), jsonwebtoken::Algorithm::ES256).unwrap();
         let theirs = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).unwrap();
         assert_eq!(key.public().kid, theirs);
+    }
+
+    #[test]
+    fn keys_come_and_go_and_a_strangers_key_stays_as_it_is() {
+        let [old, new] = [(); 2].map(|()| SigningKey::generate().unwrap());
+        let stranger = serde_json::json!({ "kty": "RSA", "kid": "theirs", "n": "AQAB", "e": "AQAB", "x5t": "kept" });
+        let document = serde_json::json!({ "keys": [old.public(), stranger] }).to_string();
+        let both = jwks_with(&document, new.public()).unwrap();
+        let (old_kid, new_kid) = (old.public().kid.clone(), new.public().kid.clone());
+        assert_eq!(kids(&both), BTreeSet::from([old_kid.clone(), new_kid.clone(), "theirs".to_owned()]));
+        assert_eq!(keys_of(&both).unwrap()[0]["kid"], *new_kid);
+        let after = jwks_without(&both, &BTreeSet::from([old_kid])).unwrap();
+        assert_eq!(kids(&after), BTreeSet::from([new_kid, "theirs".to_owned()]));
+        assert_eq!(keys_of(&after).unwrap()[1], stranger);
+        assert!(jwks_with("{}", new.public()).is_err() && kids("garbage").is_empty());
     }
 
     #[test]

@@ -9,10 +9,10 @@ mod verify;
 
 pub use claimed::claimed;
 pub use claims::{Claims, Scope, Scopes, permissions};
-pub use keys::{PublicKey, SigningKey, jwks};
+pub use keys::{PublicKey, SigningKey, jwks, jwks_with, jwks_without, kids};
 pub use mint::{Grant, mint};
 pub use refusal::Refusal;
-pub use verify::{Verified, Verifier};
+pub use verify::{Verified, Verifier, kid};
 
 /// What can be wrong with keys and requests for tokens; a token that does not pass is a [`Refusal`].
 #[derive(Debug, thiserror::Error)]

@@ -88,6 +88,12 @@ struct Payload {
     cnf: Value,
 }
 
+/// The `kid` a compact token names, unverified: by which key it says that it is signed.
+pub fn kid(compact: &str) -> Option<String> {
+    let header = URL_SAFE_NO_PAD.decode(compact.split('.').next()?).ok()?;
+    serde_json::from_slice::<Header>(&header).ok()?.kid
+}
+
 /// True for a member that is there, whatever its value.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)

@@ -33,6 +33,8 @@ pub struct Seen {
     pub goaway_after: Arc<AtomicUsize>,
     /// Ids of namespaces, for the gateway's own questions.
     pub namespaces: Arc<Mutex<HashMap<String, String>>>,
+    /// What probes were authorized with.
+    pub probed_with: Arc<Mutex<Vec<HeaderValue>>>,
     /// Whether probes are refused.
     pub database_down: Arc<AtomicBool>,
 }
@@ -106,6 +108,9 @@ fn trailers(code: &'static str) -> HeaderMap {
 async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, seen: Seen) {
     let (parts, mut body) = request.into_parts();
     let probe = parts.headers.get("user-agent").is_some_and(|agent| agent == "temporal-warden");
+    if let Some(token) = parts.headers.get("authorization").filter(|_| probe) {
+        seen.probed_with.lock().unwrap().push(token.clone());
+    }
     if !probe {
         seen.calls.lock().unwrap().push((parts.uri.path().to_owned(), parts.headers.clone()));
     }

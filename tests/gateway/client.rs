@@ -138,7 +138,7 @@ pub async fn handshake(
     let mut config = match client {
         None => config.with_no_client_auth(),
         Some((chain, key)) => {
-            let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()];
+            let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(Result::unwrap).collect();
             config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
         }
     };

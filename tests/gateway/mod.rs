@@ -134,6 +134,17 @@ impl Gateway {
         }
     }
 
+    /// Has the gateway ask the backend with `token`; the backend's refusal.
+    pub async fn attempt(&mut self, id: u64, token: &str) -> Option<String> {
+        self.say(ToGateway::Try { id, token: token.to_owned().into() }).await;
+        loop {
+            match link::receive::<FromGateway>(&mut self.link).await.unwrap().expect("the gateway lives") {
+                FromGateway::Tried { id: of, failure } if of == id => return failure,
+                _ => {}
+            }
+        }
+    }
+
     /// Waits for a health report that `good` accepts.
     pub async fn health(&mut self, good: impl Fn(&link::Health) -> bool) -> link::Health {
         loop {

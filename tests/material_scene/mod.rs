@@ -89,6 +89,11 @@ impl Scene {
         seen
     }
 
+    /// The same settings for a process of the binary.
+    pub fn environment(&self) -> [(String, String); 7] {
+        environment(self.folder.path())
+    }
+
     pub fn later(&mut self, by: Duration) {
         self.now += by;
     }
@@ -118,6 +123,14 @@ fn look_into(dir: &Path, seen: &mut BTreeMap<PathBuf, String>) {
 
 /// A configuration with defaults, everything below `folder`.
 pub fn config(folder: &Path) -> Config {
+    let (mut config, _rows) =
+        load::from(environment(folder), |path| fs::read_to_string(path)).expect("defaults are valid");
+    // Years as the tests count them, without leap days.
+    config.certs.ca_ttl = DAY * 3650;
+    config
+}
+
+fn environment(folder: &Path) -> [(String, String); 7] {
     let below = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let environment = [
         ("DB", "sqlite".to_owned()),
@@ -128,11 +141,7 @@ pub fn config(folder: &Path) -> Config {
         ("WARDEN_AUDIT_FILE", below("audit")),
         ("WARDEN_POSTGRES_SANS", "postgres".to_owned()),
     ];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value));
-    let (mut config, _rows) = load::from(environment, |path| fs::read_to_string(path)).expect("defaults are valid");
-    // Years as the tests count them, without leap days.
-    config.certs.ca_ttl = DAY * 3650;
-    config
+    environment.map(|(name, value)| (name.to_owned(), value))
 }
 
 pub const NAMES: [&str; 4] = ["a", "b", "folder/c", "d"];

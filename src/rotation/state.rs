@@ -1,0 +1,97 @@
+//! `state.json`: where a rotation is, and the last time a writer saw. Whatever else is in it is kept.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::artefact::STATE;
+use crate::store::Set;
+
+/// The document. Everything has a default: a file that was lost costs precision, never material.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    /// For people: what goes on, in one word.
+    #[serde(default)]
+    pub(super) phase: Phase,
+    /// When the last generation was made, by the writer's clock.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub(super) last_seen: Option<OffsetDateTime>,
+    /// SHA-256 of the CA certificate that is trusted beside the current one, lower-case hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) old_ca: Option<String>,
+    /// When that one is no longer trusted.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub(super) overlap_ends: Option<OffsetDateTime>,
+    /// Signing keys before the current one by `kid`, and when each leaves the JWKS.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) old_keys: BTreeMap<String, End>,
+    #[serde(flatten)]
+    pub(super) rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A moment as it stands in a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct End(#[serde(with = "time::serde::rfc3339")] pub(super) OffsetDateTime);
+
+/// What goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Phase {
+    /// Nothing.
+    #[default]
+    Steady,
+    /// Two CAs, or two signing keys, are trusted.
+    Overlap,
+    /// A new signing key is published; tokens are still those of the one before.
+    NewKey,
+    /// A word of another version.
+    #[serde(other)]
+    Other,
+}
+
+impl State {
+    /// As it stands in the set; the default when it is missing or broken, which is judged elsewhere.
+    pub(super) fn of(set: &Set) -> Self {
+        set.get(STATE).and_then(|file| serde_json::from_slice(&file.bytes).ok()).unwrap_or_default()
+    }
+
+    /// What goes on, by the rest of the document.
+    pub(super) fn settle(&mut self, tokens_behind: bool) {
+        self.phase = match (tokens_behind, self.old_ca.is_some() || !self.old_keys.is_empty()) {
+            (true, _) => Phase::NewKey,
+            (false, true) => Phase::Overlap,
+            (false, false) => Phase::Steady,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn what_another_version_wrote_is_kept() {
+        let text = r#"{"phase":"steady","last_seen":"2026-11-24T12:00:00Z","later":{"a":[1]}}"#;
+        let state: State = serde_json::from_str(text).unwrap();
+        assert_eq!(state.last_seen, Some(datetime!(2026-11-24 12:00 UTC)));
+        assert_eq!(serde_json::to_string(&state).unwrap(), text);
+        let other: State = serde_json::from_str(r#"{"phase":"dancing"}"#).unwrap();
+        assert_eq!(other.phase, Phase::Other);
+    }
+
+    #[test]
+    fn the_phase_follows_from_what_is_trusted() {
+        let mut state = State { old_ca: Some("ab".to_owned()), ..State::default() };
+        let mut phase = |behind| {
+            state.settle(behind);
+            state.phase
+        };
+        assert_eq!((phase(true), phase(false)), (Phase::NewKey, Phase::Overlap));
+        state.old_ca = None;
+        state.settle(false);
+        assert_eq!(state.phase, Phase::Steady);
+    }
+}
