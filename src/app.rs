@@ -5,6 +5,7 @@
 
 mod audit_log;
 mod bring_up;
+mod dependents;
 mod desk;
 mod doors;
 mod engine;
@@ -15,7 +16,7 @@ mod upkeep;
 use std::{cell::RefCell, io, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, watch},
     task::{LocalSet, spawn_local},
 };
 use tracing::{error, info, warn};
@@ -96,6 +97,9 @@ struct Warden {
     clock: RefCell<Watch>,
     /// One wish for material after the other, a change of the signing key with both its halves.
     turn: Mutex<()>,
+    dependents: dependents::Dependents,
+    /// The generation in force, for whoever waits for another.
+    changed: watch::Sender<u64>,
     /// One publication after the other. A revocation waits for this only.
     making: Mutex<()>,
 }
@@ -155,6 +159,7 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     let hello_from = config.clone();
     let (parent, link) = Parent::new(move || hello(&hello_from));
     let own_program = std::env::current_exe()?;
+    let (changed, changes) = watch::channel(live.generation);
     let warden = Rc::new(Warden {
         config,
         boot,
@@ -168,6 +173,8 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
         rules: RefCell::new(rules),
         clock: RefCell::new(clock),
         turn: Mutex::new(()),
+        dependents: dependents::Dependents::default(),
+        changed,
         making: Mutex::new(()),
     });
     warden.parent.prepare(warden.material());
@@ -179,6 +186,7 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     spawn_local(audit_log::keep(warden.clone()));
     spawn_local(audit_log::restarts(warden.clone()));
     spawn_local(upkeep::tell_metrics(warden.clone()));
+    spawn_local(dependents::tell(warden.clone(), changes));
     Ok((warden, supervisor))
 }
 
@@ -373,6 +381,7 @@ impl Warden {
             children: self.supervisor.statuses().into_iter().map(child_row).collect(),
             gateway: health,
             artefacts: report.artefacts,
+            dependents_pending: self.dependents.pending(),
             bundles: self.bundles(),
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! A module uses those to its left, never to its right:
 //!
-//! `config → pki → tokens → store → temporal → supervisor → gateway → rotation → admin → doctor`
+//! `config → pki → tokens → store → temporal → supervisor → gateway → rotation → docker → admin → doctor`
 //!
 //! `app` wires them; `audit`, `backoff`, `clock`, `secret`, `signals` and `telemetry` lie below all; `cli` sits on top.
 //!
@@ -20,6 +20,7 @@ pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod docker;
 pub mod doctor;
 pub mod gateway;
 pub mod pki;

@@ -50,6 +50,10 @@ pub enum Request {
         /// What it should say.
         wish: rotation::Wish,
     },
+    /// What would be done to dependents, in lines.
+    Dependents,
+    /// Tell dependents now.
+    TellDependents,
 }
 
 /// What PID 1 answers; [`Reply::Line`] may come any number of times before the last one.

@@ -28,6 +28,9 @@ pub struct Status {
     pub gateway: Health,
     /// Certificates, keys and tokens.
     pub artefacts: Vec<Artefact>,
+    /// Why dependents could not be told yet; `None` = all were.
+    #[serde(default)]
+    pub dependents_pending: Option<String>,
     /// Each bundle: published where, or why not.
     pub bundles: Vec<Bundle>,
 }
@@ -76,6 +79,9 @@ pub fn render(status: &Status, now: OffsetDateTime) -> String {
     render_artefacts(&mut out, &status.artefacts, now);
     for bundle in &status.bundles {
         let _ = writeln!(out, "  bundle {:<10} {}", bundle.name, bundle.state);
+    }
+    if let Some(why) = &status.dependents_pending {
+        let _ = writeln!(out, "\ndependents wait: {why}");
     }
     out
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tokio::{net::UnixListener, sync::mpsc, task::spawn_local};
 use tracing::{error, info, warn};
 
-use super::{Warden, new_key, upkeep};
+use super::{Warden, dependents, new_key, upkeep};
 use crate::{
     admin::{Reply, Request, Server},
     audit::{Act, By},
@@ -54,6 +54,8 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
             Ok(token) => Reply::Token { token },
             Err(reason) => Reply::Failed { reason },
         },
+        Request::Dependents => done(list(warden, &mut server).await),
+        Request::TellDependents => done(dependents::now(warden, server.by()).await),
     };
     match (act, &reply) {
         (None, _) => {}
@@ -72,10 +74,11 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
 /// What a request is on record as, and what it is about; `None` for one that changes nothing.
 fn act(request: &Request) -> Option<(Act, String)> {
     match request {
-        Request::Health | Request::Status => None,
+        Request::Health | Request::Status | Request::Dependents => None,
         Request::Make { request } => Some((request.act(), String::new())),
         Request::Revoke { revoked } => Some((Act::Revoke, format!("{revoked}; "))),
         Request::Mint { .. } => Some((Act::MintToken, String::new())),
+        Request::TellDependents => Some((Act::TellDependents, String::new())),
     }
 }
 
@@ -88,6 +91,14 @@ fn done(result: Result<(), String>) -> Reply {
         Ok(()) => Reply::Done,
         Err(reason) => Reply::Failed { reason },
     }
+}
+
+/// What would be done to dependents, a line each.
+async fn list(warden: &Warden, server: &mut Server) -> Result<(), String> {
+    for text in dependents::list(warden).await? {
+        server.reply(&Reply::Line { text }).await;
+    }
+    Ok(())
 }
 
 /// Makes material and brings it into force; `asker` hears what happens.
@@ -152,6 +163,7 @@ async fn bring_about(warden: &Warden, change: impl Change, asker: &mut Option<&m
     if generation != before {
         let line = in_force(warden, by(asker)).await?;
         say(asker, line).await;
+        warden.changed.send_replace(generation);
     }
     Ok(())
 }

@@ -80,6 +80,23 @@ fn change(config: &Config, request: &Request, here: impl FnOnce() -> Result<(), 
     }
 }
 
+/// What only a running warden can do.
+pub(super) fn running(request: &Request) -> ExitCode {
+    let config = match configuration() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match ask(&config, request, print_line) {
+        Ok(Reply::Done) => Exit::Done.into(),
+        Ok(Reply::Failed { reason }) => {
+            eprintln!("temporal-warden: {reason}");
+            Exit::Failed.into()
+        }
+        Ok(other) => unexpected(&other),
+        Err(error) => failed(&error),
+    }
+}
+
 /// An answer that belongs to another question.
 pub(super) fn unexpected(answer: &Reply) -> ExitCode {
     eprintln!("temporal-warden: the running warden answered {answer:?}; is it of another version?");

@@ -6,6 +6,7 @@ mod audit_tail;
 mod cert;
 mod config;
 mod connect;
+mod dependent;
 mod doctor;
 mod healthcheck;
 mod init;
@@ -66,6 +67,9 @@ enum Command {
     /// Make everything new: CA, certificates, signing key, tokens. What is in use goes on working.
     #[command(after_help = "Example:\n  temporal-warden rotate")]
     Rotate,
+    /// Containers that are told after a rotation: list, restart.
+    #[command(subcommand)]
+    Dependent(dependent::Command),
     /// The audit log: tail, verify.
     #[command(subcommand, after_help = "Examples:\n  temporal-warden audit tail -f\n  temporal-warden audit verify")]
     Audit(audit::Command),
@@ -113,6 +117,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Command::Cert(command) => cert::main(&command),
         Command::Token(command) => token::main(&command),
         Command::Rotate => rotate::main(),
+        Command::Dependent(command) => dependent::main(&command),
         Command::Config(command) => config::main(&command),
         Command::Audit(command) => audit::main(&command),
         Command::Connect(arguments) => connect::main(&arguments),

@@ -1,10 +1,16 @@
 //! Raw settings → [`Config`]: pure, all errors at once.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
-    Audit, AuditFail, AuditSync, AuthMode, Certs, Config, EngineKind, Gateway, Log, LogFormat, OwnCa, SanName,
-    Supervisor, Temporal, Tokens, Upstream, UpstreamTls, check_database, errors::Errors, load::is_off, parse::Parser,
+    Audit, AuditFail, AuditSync, AuthMode, Certs, Config, Docker, DockerHost, EngineKind, Gateway, Log, LogFormat,
+    OwnCa, SanName, Supervisor, Temporal, Tokens, Upstream, UpstreamTls, check_database, errors::Errors, load::is_off,
+    parse::Parser,
     raw::Raw,
 };
 use crate::secret::Secret;
@@ -46,6 +52,7 @@ pub(super) fn check(raw: &Raw, found: Found, errors: Vec<String>) -> Result<Conf
         audit: audit(&mut p, raw),
         temporal: temporal(&mut p, raw, engine, found.password, found.dynamic_config),
         supervisor: supervisor(&mut p, raw),
+        docker: docker(&mut p, raw),
         log: log(&mut p, raw),
         notices: found.notices,
     };
@@ -224,6 +231,15 @@ fn supervisor(p: &mut Parser, raw: &Raw) -> Supervisor {
         backoff_base: p.duration_from(&raw.backoff_base, Duration::from_millis(1)),
         backoff_cap: p.duration_from(&raw.backoff_cap, Duration::from_millis(1)),
     }
+}
+
+fn docker(p: &mut Parser, raw: &Raw) -> Docker {
+    let setting = &raw.temporal.docker_host;
+    let host = setting.text.parse().unwrap_or_else(|why: String| {
+        p.refuse(setting, why);
+        DockerHost::Unix(PathBuf::new())
+    });
+    Docker { host, timeout: p.duration_from(&raw.dependent_timeout, SECOND) }
 }
 
 fn log(p: &mut Parser, raw: &Raw) -> Log {

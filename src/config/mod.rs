@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 pub use docs::page;
 pub use errors::Errors;
-pub use values::{AuditFail, AuditSync, AuthMode, EngineKind, LogFormat, SanName};
+pub use values::{AuditFail, AuditSync, AuthMode, DockerHost, EngineKind, LogFormat, SanName};
 
 use crate::secret::Secret;
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub temporal: Temporal,
     /// Limits of the supervisor.
     pub supervisor: Supervisor,
+    /// Docker, for dependents.
+    pub docker: Docker,
     /// Our own log.
     pub log: Log,
     /// What is to be said at each start: variables without effect here, and what is less safe than the defaults.
@@ -130,6 +132,15 @@ pub struct Gateway {
     pub upstream_wait: Duration,
     /// User the gateway runs as when PID 1 is root (`WARDEN_GATEWAY_UID`, uid = gid).
     pub uid: u32,
+}
+
+/// Docker, through which dependents are told.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    /// `DOCKER_HOST`.
+    pub host: DockerHost,
+    /// How long a dependent may take to be well again (`WARDEN_DEPENDENT_TIMEOUT`).
+    pub timeout: Duration,
 }
 
 /// The audit log.

@@ -95,6 +95,7 @@ pub(super) struct Raw {
     pub(super) stop_timeout: Setting,
     pub(super) backoff_base: Setting,
     pub(super) backoff_cap: Setting,
+    pub(super) dependent_timeout: Setting,
     pub(super) log_format: Setting,
     pub(super) log_level: Setting,
     pub(super) temporal: RawTemporal,
@@ -121,4 +122,5 @@ pub(super) struct RawTemporal {
     pub(super) sql_host_verification: Setting,
     pub(super) num_history_shards: Setting,
     pub(super) log_level: Setting,
+    pub(super) docker_host: Setting,
 }

@@ -1,6 +1,6 @@
 //! Checked values: one that exists is valid.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,39 @@ impl fmt::Display for SanName {
         match self {
             Self::Dns(name) => f.write_str(name),
             Self::Ip(ip) => ip.fmt(f),
+        }
+    }
+}
+
+/// Where Docker answers (`DOCKER_HOST`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DockerHost {
+    /// `unix:///PATH`.
+    Unix(PathBuf),
+    /// `tcp://HOST:PORT`.
+    Tcp(String),
+}
+
+impl FromStr for DockerHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let host_and_port = |rest: &str| {
+            rest.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        match (text.strip_prefix("unix://"), text.strip_prefix("tcp://").map(|rest| rest.trim_end_matches('/'))) {
+            (Some(path), _) if path.starts_with('/') => Ok(Self::Unix(path.into())),
+            (_, Some(rest)) if host_and_port(rest) => Ok(Self::Tcp(rest.to_owned())),
+            _ => Err("must be unix:///PATH or tcp://HOST:PORT".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for DockerHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
         }
     }
 }

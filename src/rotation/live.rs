@@ -7,6 +7,7 @@ use super::{
     artefact::{CA_CERT, JWKS, LeafId, PASSWORD, REVOCATIONS, SIGNING_KEY},
     judge::{Judged, text},
     report::artefacts,
+    state::{Published, State},
 };
 use crate::{
     config::{Config, Database},
@@ -51,6 +52,8 @@ pub struct Live {
     pub bundles: Vec<BundleReport>,
     /// When the next renewal or retirement is due.
     pub next_due: Option<OffsetDateTime>,
+    /// When what others hold was last replaced.
+    pub published: Published,
     /// A new signing key is published, and the tokens are still those of the one before.
     pub behind: bool,
 }
@@ -91,6 +94,7 @@ impl Live {
             artefacts,
             bundles,
             behind: judged.behind,
+            published: State::of(set).published,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Making what the plan says, in memory: the set grows, nothing touches the disk.
 
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display};
 
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -13,7 +13,7 @@ use super::{
     leafs,
     plan::{Item, KeyChoice},
     signing,
-    state::State,
+    state::{Change, State},
 };
 use crate::{
     config::Config,
@@ -31,6 +31,8 @@ pub(super) struct Maker<'a> {
     pub(super) set: Set,
     /// `state.json` to be.
     pub(super) state: State,
+    /// What was there before and is another now.
+    replaced: BTreeSet<&'static str>,
     /// Carried by leaf chains while the CA before is trusted.
     pub(super) cross: Option<Certificate>,
 }
@@ -44,7 +46,7 @@ impl<'a> Maker<'a> {
         set: Set,
     ) -> Self {
         let cross = judged.overlap.as_ref().and_then(|overlap| overlap.cross.clone());
-        Self { config, own_ca, judged, now, state: State::of(&set), set, cross }
+        Self { config, own_ca, judged, now, state: State::of(&set), set, replaced: BTreeSet::new(), cross }
     }
 
     /// Makes one item; answers with its name.
@@ -81,7 +83,9 @@ impl<'a> Maker<'a> {
 
     pub(super) fn put(&mut self, path: &'static str, text: impl AsRef<str>) -> &'static str {
         let bytes = Zeroizing::new(text.as_ref().as_bytes().to_vec());
-        self.set.insert(path.to_owned(), File { bytes, mode: mode(path), gid: None });
+        if self.set.insert(path.to_owned(), File { bytes, mode: mode(path), gid: None }).is_some() {
+            self.replaced.insert(path);
+        }
         path
     }
 
@@ -152,6 +156,9 @@ impl<'a> Maker<'a> {
     /// Keeps what other versions wrote there.
     fn make_state(&mut self) -> Result<&'static str, Error> {
         self.state.last_seen = Some(self.now.replace_nanosecond(0).unwrap_or(self.now));
+        for change in self.replaced.iter().filter_map(|path| Change::of(path)) {
+            self.state.published.note(change, self.now);
+        }
         self.state.settle(signing::behind(&self.set));
         let state = self.state.clone();
         self.put_json(STATE, &state)

@@ -28,6 +28,7 @@ pub use doubt::{Glance, Sight, Watch, at_start as doubt_at_start};
 pub use live::{Live, Pair};
 pub use plan::{KeyChoice, Request};
 pub use report::{Artefact, Report, State, inspect};
+pub use state::{Change, Published};
 pub use summary::Summary;
 pub use wish::{Wish, mint, minted, serial_of, verify_token};
 

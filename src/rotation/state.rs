@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::artefact::STATE;
+use super::artefact::{CA_CERT, STATE};
 use crate::store::Set;
 
 /// The document. Everything has a default: a file that was lost costs precision, never material.
@@ -23,11 +23,87 @@ pub(super) struct State {
     /// When that one is no longer trusted.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub(super) overlap_ends: Option<OffsetDateTime>,
+    /// When something that others hold was last replaced.
+    #[serde(default, skip_serializing_if = "Published::is_empty")]
+    pub(super) published: Published,
     /// Signing keys before the current one by `kid`, and when each leaves the JWKS.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) old_keys: BTreeMap<String, End>,
     #[serde(flatten)]
     pub(super) rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What of it others hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Certificates and keys of a bundle.
+    Certs,
+    /// Tokens.
+    Tokens,
+    /// `ca.crt`.
+    Ca,
+}
+
+impl Change {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Certs, Self::Tokens, Self::Ca];
+
+    /// As the label `temporal-warden.events` spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certs => "certs",
+            Self::Tokens => "tokens",
+            Self::Ca => "ca",
+        }
+    }
+
+    /// What changes with a file of the set.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        match path {
+            CA_CERT => Some(Self::Ca),
+            _ if path.ends_with(".crt") => Some(Self::Certs),
+            _ if path.ends_with(".jwt") => Some(Self::Tokens),
+            _ => None,
+        }
+    }
+}
+
+/// When each kind was last replaced; what was made for the first time was held by nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certs: Option<End>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens: Option<End>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ca: Option<End>,
+}
+
+impl Published {
+    /// When this kind was last replaced.
+    pub fn at(&self, change: Change) -> Option<OffsetDateTime> {
+        let end = match change {
+            Change::Certs => self.certs,
+            Change::Tokens => self.tokens,
+            Change::Ca => self.ca,
+        };
+        end.map(|end| end.0)
+    }
+
+    /// It was replaced at `at`.
+    pub fn note(&mut self, change: Change, at: OffsetDateTime) {
+        let end = match change {
+            Change::Certs => &mut self.certs,
+            Change::Tokens => &mut self.tokens,
+            Change::Ca => &mut self.ca,
+        };
+        *end = Some(End(at));
+    }
+
+    /// Nothing was ever replaced.
+    pub fn is_empty(&self) -> bool {
+        Change::ALL.into_iter().all(|change| self.at(change).is_none())
+    }
 }
 
 /// A moment as it stands in a map.
