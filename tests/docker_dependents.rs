@@ -29,7 +29,9 @@ impl Project {
             command.args(["run", "-d", "--restart", "always", "--stop-signal", "SIGINT", "--stop-timeout", "1"]);
             command.args(["--name", &Self::name(name), "--label", &format!("com.docker.compose.project={PROJECT}")]);
             command.args(["--health-cmd", "true", "--health-interval", "1s"]);
-            more.iter().for_each(|label| drop(command.args(["--label", label])));
+            for label in more {
+                command.args(["--label", label]);
+            }
             command.args([IMAGE, "bash", "-c", "trap 'touch /tmp/hup' HUP; while :; do sleep 0.2; done"]);
             assert!(command.output().unwrap().status.success(), "{name}");
         }
