@@ -1,4 +1,4 @@
-//! Dependents on the real Docker engine: three small containers of a project of their own, one of them "us".
+//! Dependents on the real Docker engine: small containers of a project of their own, one of them "us".
 
 use std::{process::Command, time::Duration};
 
@@ -9,7 +9,11 @@ use temporal_warden::{
 };
 
 const IMAGE: &str = "debian:bookworm-slim";
-const PROJECT: &str = "warden-dependents-test";
+
+/// Of this run: another on the same machine has its own.
+fn project() -> String {
+    format!("warden-dependents-test-{}", std::process::id())
+}
 
 /// Containers that are removed in any case.
 struct Project;
@@ -27,7 +31,12 @@ impl Project {
         ] {
             let mut command = Command::new("docker");
             command.args(["run", "-d", "--restart", "always", "--stop-signal", "SIGINT", "--stop-timeout", "1"]);
-            command.args(["--name", &Self::name(name), "--label", &format!("com.docker.compose.project={PROJECT}")]);
+            command.args([
+                "--name",
+                &Self::name(name),
+                "--label",
+                &format!("com.docker.compose.project={}", project()),
+            ]);
             command.args(["--health-cmd", "true", "--health-interval", "1s"]);
             for label in more {
                 command.args(["--label", label]);
@@ -39,7 +48,7 @@ impl Project {
     }
 
     fn name(of: &str) -> String {
-        format!("{PROJECT}-{of}")
+        format!("{}-{of}", project())
     }
 
     fn remove(&self) {

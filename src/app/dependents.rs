@@ -150,7 +150,12 @@ pub(super) async fn list(warden: &Warden) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
-/// Tells now whoever holds older material, instead of at the next try.
+/// Tells now whoever holds older material, instead of at the next try; what stops is tried again like any other.
 pub(super) async fn now(warden: &Warden, by: By) -> Result<(), String> {
-    pass(warden, by).await
+    let idle = warden.dependents.pending().is_none();
+    let done = pass(warden, by).await;
+    if done.is_err() && idle {
+        warden.changed.send_modify(|_| {});
+    }
+    done
 }

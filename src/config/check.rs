@@ -10,8 +10,7 @@ use std::{
 use super::{
     Audit, AuditFail, AuditSync, AuthMode, Certs, Config, Docker, DockerHost, EngineKind, Gateway, Log, LogFormat,
     OwnCa, SanName, Supervisor, Temporal, Tokens, Upstream, UpstreamTls, check_database, errors::Errors, load::is_off,
-    parse::Parser,
-    raw::Raw,
+    parse::Parser, raw::Raw,
 };
 use crate::secret::Secret;
 
