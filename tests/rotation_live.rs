@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -27,10 +27,15 @@ struct Stack {
     folder: tempfile::TempDir,
     port: u16,
     warden: Option<Child>,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// Temporal's own ports are fixed: one of it at a time.
+static ONE: Mutex<()> = Mutex::new(());
 
 impl Stack {
     fn start() -> Self {
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for (variable, name) in
@@ -47,7 +52,7 @@ impl Stack {
             std::os::unix::fs::chown(&data, Some(1000), Some(1000)).unwrap();
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut stack = Self { folder, port, warden: None };
+        let mut stack = Self { folder, port, warden: None, _alone: alone };
         stack.run();
         stack
     }
