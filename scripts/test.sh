@@ -38,8 +38,6 @@ unit() {
   optional go 'HTTP/2 conformance (h2spec)' scripts/conformance/h2spec.sh
 }
 
-# Left out: a rotation under load, in about half of whose runs all callers wait in vain for 5 s once and nobody knows yet why
-# (docs/operations.md). Run it with TEMPORAL_*_BIN set: cargo test --test rotation_live -- --ignored keys_tokens
 # The parts that start Temporal's own programs: taken from the image that was just built, so they are those that ship.
 real_programs() {
   scripts/dev/install.sh postgres
@@ -52,7 +50,7 @@ real_programs() {
   docker rm -f "$container" >/dev/null
   TEMPORAL_SERVER_BIN=$bin/temporal-server TEMPORAL_SQL_TOOL_BIN=$bin/temporal-sql-tool \
     TEMPORAL_CLI_BIN=$bin/temporal \
-    cargo_tests --test engine_schema --test engine_server --test cli_front_exec --test rotation_live --test rotation_clock --test docker_dependents -- --ignored --skip keys_tokens_and_ca_change_under_load
+    cargo_tests --test engine_schema --test engine_server --test cli_front_exec --test rotation_live --test rotation_clock --test docker_dependents -- --ignored
 }
 
 # Every certificate of a first start, by zlint; Go is there wherever stand-in images are made.

@@ -158,12 +158,13 @@ struct Caller {
 }
 
 impl Caller {
+    /// By address: for a name grpc-go also asks the name server for a TXT record, and waits 5 s when that answer is lost.
     fn call(&self) -> Result<(), String> {
         let token = fs::read_to_string(self.folder.join("system-token.jwt")).unwrap();
         let file = |name: &str| self.folder.join(name);
         let output = Command::new(&self.cli)
             .args(["operator", "namespace", "describe", "-n", "default", "--command-timeout", "20s"])
-            .args(["--address", &format!("localhost:{}", self.port), "--api-key", &token, "--tls"])
+            .args(["--address", &format!("127.0.0.1:{}", self.port), "--api-key", &token, "--tls"])
             .arg("--tls-ca-path")
             .arg(file("ca.crt"))
             .arg("--tls-cert-path")
