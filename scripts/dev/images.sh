@@ -4,6 +4,7 @@
 #
 #   scripts/dev/images.sh          all images
 #   scripts/dev/images.sh base     only what `docker build .` of this repository needs
+#   scripts/dev/images.sh monitoring   Prometheus, for examples/monitoring
 #
 # Nothing else in the project knows about stand-ins: they carry the official names, paths, users and entry points.
 set -euo pipefail
@@ -11,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly DEBIAN=debian:bookworm-slim RUST=rust:1.95-bookworm PYTHON=python:3.11-slim-bookworm
 readonly SERVER=temporalio/server:1.32.1 ADMIN_TOOLS=temporalio/admin-tools:1.32.1 POSTGRES=postgres:16-bookworm
+readonly PROMETHEUS=prom/prometheus:v2.53.5
 readonly TEMPORAL_VERSION=v1.32.1 CLI_VERSION=1.9.1
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/images
 readonly CA_BUNDLE=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
@@ -61,6 +63,8 @@ standin_postgres() { docker build -q -t "$POSTGRES" -f tests/images/postgres.Doc
 
 standin_python() { docker build -q -t "$PYTHON" -f tests/images/python.Dockerfile tests/images >/dev/null; }
 
+standin_prometheus() { docker build -q -t "$PROMETHEUS" -f tests/images/prometheus.Dockerfile tests/images >/dev/null; }
+
 # --- the programs inside the Temporal stand-ins -----------------------------------------------------------------
 
 # go_install NAME PACKAGE BINARY: NAME into the cache, from the Go module proxy; a copy in ~/go/bin of that version is used as it is.
@@ -102,6 +106,7 @@ present() {
 }
 
 present "$DEBIAN" standin_debian
+[ "${1:-all}" = monitoring ] && { present "$PROMETHEUS" standin_prometheus; exit 0; }
 present "$RUST" standin_rust
 present "$SERVER" standin_server
 present "$ADMIN_TOOLS" standin_admin_tools
