@@ -5,6 +5,7 @@
 #   scripts/dev/images.sh          all images
 #   scripts/dev/images.sh base     only what `docker build .` of this repository needs
 #   scripts/dev/images.sh monitoring   Prometheus, for examples/monitoring
+#   scripts/dev/images.sh ui       Temporal's web UI and its front, for the profile `ui`
 #
 # Nothing else in the project knows about stand-ins: they carry the official names, paths, users and entry points.
 set -euo pipefail
@@ -12,8 +13,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly DEBIAN=debian:bookworm-slim RUST=rust:1.95-bookworm PYTHON=python:3.11-slim-bookworm
 readonly SERVER=temporalio/server:1.32.1 ADMIN_TOOLS=temporalio/admin-tools:1.32.1 POSTGRES=postgres:16-bookworm
-readonly PROMETHEUS=prom/prometheus:v2.53.5
-readonly TEMPORAL_VERSION=v1.32.1 CLI_VERSION=1.9.1
+readonly PROMETHEUS=prom/prometheus:v2.53.5 UI=temporalio/ui:2.55.0 NGINX=nginx:1.28-bookworm
+readonly TEMPORAL_VERSION=v1.32.1 UI_VERSION=v2.55.0 CLI_VERSION=1.9.1
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/images
 readonly CA_BUNDLE=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 
@@ -65,6 +66,18 @@ standin_python() { docker build -q -t "$PYTHON" -f tests/images/python.Dockerfil
 
 standin_prometheus() { docker build -q -t "$PROMETHEUS" -f tests/images/prometheus.Dockerfile tests/images >/dev/null; }
 
+standin_ui() {
+  # Not by go_install: its program is called `server` as Temporal's own, and would overwrite it.
+  if [ ! -x "$CACHE/ui/server" ]; then
+    say "building temporal-ui $UI_VERSION from its Go module (some minutes, once)"
+    GOBIN=$CACHE/ui CGO_ENABLED=0 go install -ldflags='-s -w' "github.com/temporalio/ui-server/v2/cmd/server@$UI_VERSION"
+  fi
+  install -m 0644 "$(go env GOMODCACHE)/github.com/temporalio/ui-server/v2@$UI_VERSION/config/docker.yaml" "$CACHE/ui/docker.yaml"
+  docker build -q -t "$UI" -f tests/images/ui.Dockerfile "$CACHE/ui" >/dev/null
+}
+
+standin_nginx() { docker build -q -t "$NGINX" -f tests/images/nginx.Dockerfile tests/images >/dev/null; }
+
 # --- the programs inside the Temporal stand-ins -----------------------------------------------------------------
 
 # go_install NAME PACKAGE BINARY: NAME into the cache, from the Go module proxy; a copy in ~/go/bin of that version is used as it is.
@@ -106,7 +119,10 @@ present() {
 }
 
 present "$DEBIAN" standin_debian
-[ "${1:-all}" = monitoring ] && { present "$PROMETHEUS" standin_prometheus; exit 0; }
+case ${1:-all} in
+  monitoring) present "$PROMETHEUS" standin_prometheus; exit 0 ;;
+  ui) present "$UI" standin_ui; present "$NGINX" standin_nginx; exit 0 ;;
+esac
 present "$RUST" standin_rust
 present "$SERVER" standin_server
 present "$ADMIN_TOOLS" standin_admin_tools

@@ -5,6 +5,7 @@
 #   scripts/dev/install.sh python    Python with venv and pip
 #   scripts/dev/install.sh tools     curl, jq, openssl and pgrep, for checks from the shell
 #   scripts/dev/install.sh postgres  PostgreSQL, for tests beside Docker
+#   scripts/dev/install.sh browser   Chromium, for the tests of the web UI
 #   scripts/dev/install.sh docker    a Docker engine that runs, and a compose command
 #   scripts/dev/install.sh images    what stand-in images are made with (scripts/dev/images.sh), Go included
 #   scripts/dev/install.sh compose2  Compose v2 from its Go module, as ~/.cache/temporal-warden/docker-compose-v2 (optional)
@@ -50,6 +51,8 @@ tools() {
   command -v openssl >/dev/null || packages openssl
   command -v pgrep >/dev/null || packages procps
 }
+
+browser() { command -v chromium >/dev/null || packages chromium; }
 
 postgres() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return
@@ -145,8 +148,8 @@ mkdir -p "$CACHE"
 [ $# -gt 0 ] || set -- build python tools docker
 for part in "$@"; do
   case $part in
-    build | python | tools | postgres | images | compose2) "$part" ;;
+    build | python | tools | postgres | browser | images | compose2) "$part" ;;
     docker) docker_engine ;;
-    *) die "unknown part $part: build, python, tools, postgres, docker, images or compose2" ;;
+    *) die "unknown part $part: build, python, tools, postgres, browser, docker, images or compose2" ;;
   esac
 done

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     authenticate::Presented,
+    groups,
     link::Rule,
     methods::{Access, METHODS, Method},
 };
@@ -61,7 +62,8 @@ pub(super) enum Token {
     Keep,
     /// It would not pass and is removed, so that the reason reaches the user on a call that needs it.
     Remove,
-    /// It would be refused but is served: the upstream must not refuse it either.
+    /// It would be refused but is served (`report` mode, or a rule that opens what Temporal keeps to its administrators): the
+    /// upstream must not refuse it either.
     Override,
 }
 
@@ -115,7 +117,7 @@ pub(super) fn judge(policy: &Policy, method: Option<&Method>, path: &str, caller
         return Verdict::Allow { token, reported: None };
     }
     match (check(policy, access, path, caller), policy.mode) {
-        (Ok(()), _) => Verdict::Allow { token: Token::Keep, reported: None },
+        (Ok(token), _) => Verdict::Allow { token, reported: None },
         (Err(refusal), AuthMode::Enforce) => Verdict::Deny(refusal),
         (Err(refusal), AuthMode::Report) => Verdict::Allow { token: Token::Override, reported: Some(refusal) },
     }
@@ -137,7 +139,7 @@ pub fn may_call(token: Verified, name: &str, rules: Vec<Rule>, binding: bool) ->
     }
 }
 
-fn check(policy: &Policy, access: Access, path: &str, caller: Caller<'_>) -> Result<(), Refusal> {
+fn check(policy: &Policy, access: Access, path: &str, caller: Caller<'_>) -> Result<Token, Refusal> {
     let token = match caller.presented {
         Presented::Nothing => {
             let why = "no token: send the header `authorization: Bearer TOKEN`";
@@ -148,10 +150,15 @@ fn check(policy: &Policy, access: Access, path: &str, caller: Caller<'_>) -> Res
     };
     is_bound_here(policy, token, caller.certificate).map_err(|why| Refusal::Unauthorized(why.to_owned()))?;
     // The table first: rules are looked at only where it refuses.
-    if !access.allows(token.scopes) && !policy.rules.iter().any(|rule| rule.opens(path, token)) {
+    if access.allows(token.scopes) {
+        return Ok(Token::Keep);
+    }
+    if !policy.rules.iter().any(|rule| rule.opens(path, token)) {
         return Err(Refusal::Forbidden(forbidden(token.scopes, path, access)));
     }
-    Ok(())
+    // A token of some namespaces stays as it is: what follows refuses it for the whole cluster.
+    let whole = token.namespaces.is_none();
+    Ok(if whole && groups::is_for_administrators(path) { Token::Override } else { Token::Keep })
 }
 
 /// RFC 8705 §3: whoever has the token must have the certificate too.
@@ -247,6 +254,23 @@ mod tests {
         assert!(with(&POLICY, &free, Some("mine")) && with(&POLICY, &free, None));
         assert!(!with(&binding, &free, Some("mine")));
         assert!(matches!(decide(binding, INFO, &free), Verdict::Allow { token: Token::Keep, .. }));
+    }
+
+    #[test]
+    fn what_temporal_keeps_to_its_administrators_goes_on_under_a_token_of_the_gateways_where_a_rule_opens_it() {
+        let nexus = "/temporal.api.operatorservice.v1.OperatorService/ListNexusEndpoints";
+        let methods = [nexus.trim_start_matches('/').to_owned()].into();
+        let rule = Rule { scope: None, subject: Some("someone".to_owned()), methods };
+        let policy = Policy { rules: vec![rule], ..POLICY };
+        let sent = |policy: &Policy, scope, namespaces| match decide(policy.clone(), nexus, &token(scope, namespaces)) {
+            Verdict::Allow { token, .. } => Some(token),
+            Verdict::Deny(_) => None,
+        };
+        assert_eq!(sent(&policy, "temporal-client", None), Some(Token::Override));
+        // Not a way around the namespaces: the token goes on as it is, and what judges those refuses it.
+        assert_eq!(sent(&policy, "temporal-client", Some(vec!["a".to_owned()])), Some(Token::Keep));
+        assert_eq!(sent(&policy, "temporal-system", None), Some(Token::Keep));
+        assert_eq!(sent(&POLICY, "temporal-client", None), None);
     }
 
     #[test]

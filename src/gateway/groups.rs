@@ -1,13 +1,18 @@
 //! Named sets of methods that a policy file may open to others than `temporal-system`.
 //!
 //! Every method of WorkflowService that Temporal's own authorizer grants with the permissions of a worker or client token is in
-//! one of them. What is in none stays with `temporal-system`: Temporal asks for its administrator there.
+//! one of them. What is in none stays with `temporal-system`: Temporal asks for its administrator there. The one exception is
+//! what Temporal's web UI reads on each page.
 
 use super::methods::Method;
 
 const WORKFLOW: &str = "temporal.api.workflowservice.v1.WorkflowService";
+const OPERATOR: &str = "temporal.api.operatorservice.v1.OperatorService";
 
-/// Groups by name, sorted; methods of WorkflowService.
+/// Of OperatorService, and there Temporal grants nothing to any but its administrator.
+const NEXUS_READ: &[&str] = &["ListNexusEndpoints"];
+
+/// Groups by name, sorted; methods of WorkflowService, but for `nexus-read`.
 pub(super) static GROUPS: &[(&str, &[&str])] = &[
     // Completing an activity is execution, so only workers may; some web services do it too.
     (
@@ -43,6 +48,7 @@ pub(super) static GROUPS: &[(&str, &[&str])] = &[
             "ValidateWorkerDeploymentVersionComputeConfig",
         ],
     ),
+    ("nexus-read", NEXUS_READ),
     (
         "operator-intervention",
         &[
@@ -71,9 +77,15 @@ pub(super) fn methods(group: &str) -> Option<&'static [&'static str]> {
 
 /// The full name of a method that some group has; `name` with or without its service.
 pub(super) fn openable(name: &str) -> Option<String> {
-    let short = name.strip_prefix(WORKFLOW).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name);
-    let known = GROUPS.iter().any(|(_, methods)| methods.contains(&short));
-    known.then(|| format!("{WORKFLOW}/{short}"))
+    let (service, short) = name.rsplit_once('/').unwrap_or(("", name));
+    let of = if NEXUS_READ.contains(&short) { OPERATOR } else { WORKFLOW };
+    let known = GROUPS.iter().any(|(_, methods)| methods.contains(&short)) && (service.is_empty() || service == of);
+    known.then(|| format!("{of}/{short}"))
+}
+
+/// Whether Temporal's authorizer would refuse the call at `path` to all but its administrator, also when a rule opens it.
+pub(super) fn is_for_administrators(path: &str) -> bool {
+    path.trim_start_matches('/').starts_with(OPERATOR)
 }
 
 /// Whether the served API has a method of this name, with or without its service.
@@ -93,6 +105,7 @@ mod tests {
         let rows = agreed.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>());
         let closed = rows.filter(|row| row[6] == "no" && row[7] == "no" && row[0] == WORKFLOW && row[3] != "Admin");
         let mut expected: BTreeSet<String> = closed.map(|row| row[1].to_owned()).collect();
+        expected.extend(NEXUS_READ.iter().map(|name| (*name).to_owned()));
         expected.extend(methods("activity-completion").unwrap().iter().map(|name| (*name).to_owned()));
         let all: Vec<&str> = GROUPS.iter().flat_map(|(_, methods)| methods.iter().copied()).collect();
         assert_eq!(all.len(), expected.len(), "none twice");

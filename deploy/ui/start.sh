@@ -1,0 +1,67 @@
+#!/bin/sh
+# Starts the front of the web UI (nginx), and follows the token and the TLS certificate when they change.
+#
+# /data (a volume) keeps what is made at the first start: the password, and a self-signed certificate.
+#   UI_PASSWORD, UI_USER       wins over the made one; the user is `temporal`
+#   /etc/front/tls.crt, .key   your own certificate, when mounted there
+set -eu
+umask 077
+token=/etc/temporal/certs/ui-token.jwt own=/etc/front run=/run/front
+
+say() { printf '[front] %s\n' "$*"; }
+
+# Made whole, then renamed: a start that is killed leaves no half password or key.
+password() {
+  if [ -z "${UI_PASSWORD:-}" ] && [ ! -s /data/password ]; then
+    openssl rand -hex 16 >/data/password.new
+    mv /data/password.new /data/password
+    say "made a password: docker exec app_data_ui_front cat /data/password"
+  fi
+  printf '%s:%s\n' "${UI_USER:-temporal}" "$(printf %s "${UI_PASSWORD:-$(cat /data/password)}" | openssl passwd -6 -stdin)" >$run/users.new
+  # nginx's workers read it, and no one else is in this container.
+  chmod 0644 $run/users.new
+  mv $run/users.new $run/users
+}
+
+certificate() {
+  if [ ! -s /data/tls.crt ] && [ ! -s $own/tls.crt ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 825 -subj "/CN=${UI_NAME:-localhost}" \
+      -addext "subjectAltName=DNS:${UI_NAME:-localhost},IP:127.0.0.1" -keyout /data/tls.key.new -out /data/tls.crt.new 2>/dev/null
+    mv /data/tls.key.new /data/tls.key
+    mv /data/tls.crt.new /data/tls.crt
+    say "made a self-signed certificate for ${UI_NAME:-localhost}; mount your own as $own/tls.crt and $own/tls.key"
+  fi
+}
+
+# write: what nginx includes, from what is there now.
+write() {
+  from=/data
+  [ ! -s $own/tls.crt ] || from=$own
+  cp $from/tls.crt $run/tls.crt
+  cp $from/tls.key $run/tls.key
+  # shellcheck disable=SC2016 # the dollar is nginx's
+  printf 'map "" $temporal_authorization { default "Bearer %s"; }\n' "$(cat $token)" >$run/token.conf
+}
+
+state() { cat $token $own/tls.crt 2>/dev/null | cksum; }
+
+# follow PID: nginx takes a new token or certificate within ten seconds, without losing a connection.
+follow() {
+  before=$(state)
+  while sleep 10; do
+    now=$(state)
+    [ "$now" = "$before" ] && continue
+    if write && nginx -t -q -c /etc/temporal-ui/nginx.conf; then
+      kill -HUP "$1" && say 'took the new token or certificate'
+    fi
+    before=$now
+  done
+}
+
+until [ -s $token ]; do say "waiting for $token"; sleep 1; done
+mkdir -p $run
+password
+certificate
+write
+follow $$ &
+exec nginx -c /etc/temporal-ui/nginx.conf -g 'daemon off;'
