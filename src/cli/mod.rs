@@ -4,6 +4,7 @@ mod ask;
 mod audit;
 mod audit_tail;
 mod cert;
+mod completions;
 mod config;
 mod connect;
 mod dependent;
@@ -94,6 +95,11 @@ enum Command {
     /// Exit 0 when /health says SERVING, 1 otherwise (for HEALTHCHECK).
     #[command(after_help = "Example:\n  docker exec app_data_temporal_server temporal-warden healthcheck")]
     Healthcheck,
+    /// Print a script with which a shell completes this command line.
+    #[command(
+        after_help = "Examples:\n  source <(temporal-warden completions bash)\n  temporal-warden completions zsh > ~/.zfunc/_temporal-warden"
+    )]
+    Completions(completions::Arguments),
     /// The gateway process; started by `run`.
     #[command(hide = true)]
     Gateway,
@@ -124,6 +130,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Status(arguments) => status::main(&arguments),
         Command::Healthcheck => healthcheck::main(),
+        Command::Completions(arguments) => completions::main(&arguments),
         Command::Gateway => crate::gateway::run(),
         Command::Schema => exit_code(crate::temporal::schema_run::main()),
     }
