@@ -20,7 +20,11 @@ use temporal_warden::{
     config::{AuditFail, AuditSync},
     gateway::link::Hello,
 };
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+    time::sleep,
+};
 
 #[tokio::test]
 async fn there_is_one_record_per_call_allowed_denied_cancelled_or_plain_http() {
@@ -58,6 +62,40 @@ async fn there_is_one_record_per_call_allowed_denied_cancelled_or_plain_http() {
     assert_eq!(first["trace_id"], "0af7651916cd43dd8448eb211c80319c");
     assert_eq!((&first["request_bytes"], &first["response_bytes"]), (&10.into(), &10.into()));
     assert_eq!((&first["method"], &first["user_agent"]), (&"ListWorkflowExecutions".into(), &"test/1".into()));
+}
+
+#[tokio::test]
+async fn failed_handshakes_without_end_are_counted_in_sums_and_another_address_keeps_its_records() {
+    const KNOCKS: u64 = 1300;
+    let mut gateway = Gateway::start().await;
+    let knock = async |from: [u8; 4]| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut tcp = socket.connect(gateway.address).await.unwrap();
+        tcp.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let _ = tcp.read_to_end(&mut Vec::new()).await;
+    };
+    for _ in 0..KNOCKS {
+        knock([127, 0, 0, 5]).await;
+    }
+    knock([127, 0, 0, 6]).await;
+    let total = "temporal_warden_handshakes_failed_total{reason=\"not_tls\"}";
+    let scrape = gateway.scrape_until(|scrape| scrape.value(total) == (KNOCKS + 1) as f64).await;
+    assert_eq!(gateway.drain().await, 0);
+    let records = gateway.records();
+    let of =
+        |address: &str| records.iter().filter(|r| r["peer"].as_str().unwrap().starts_with(address)).collect::<Vec<_>>();
+    let (sums, single): (Vec<_>, Vec<_>) = of("127.0.0.5").into_iter().partition(|record| record["count"].is_u64());
+    let left_out: u64 = sums.iter().map(|sum| sum["count"].as_u64().unwrap()).sum();
+    assert!(single.len() >= 1000 && left_out > 0, "{} and {left_out}", single.len());
+    assert_eq!(single.len() as u64 + left_out, KNOCKS, "each is in one record or one sum");
+    assert_eq!(scrape.value("temporal_warden_limit_hits_total{limit=\"handshake_records\"}"), left_out as f64);
+    let sum = sums[0];
+    assert_eq!((&sum["service"], &sum["decision"], &sum["peer"]), (&"tls".into(), &"deny".into(), &"127.0.0.5".into()));
+    let count = sum["count"].as_u64().unwrap();
+    let said = format!("{count} more handshakes failed from 127.0.0.5, too many to record one by one: {count} not_tls");
+    assert_eq!(sum["reason"], said);
+    assert_eq!(of("127.0.0.6").len(), 1);
 }
 
 #[tokio::test]

@@ -6,12 +6,15 @@ mod gateway;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway::{Gateway, LIST, Options, certs, client};
+use gateway::{
+    Gateway, LIST, Options, certs, client,
+    hostile::{END_STREAM, Hostile, PING, SETTINGS},
+};
 use h2::client::SendRequest;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 const POLL: &str = "/temporal.api.workflowservice.v1.WorkflowService/PollWorkflowTaskQueue";
@@ -129,6 +132,47 @@ async fn header_blocks_without_end_end_their_connection_only() {
     is_ended(tls).await;
     hit(&gateway, "http2_flood").await;
     goes_on(&gateway, &bystander).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_or_settings_ends_its_connection_only() {
+    let gateway = Gateway::start().await;
+    let bystander = gateway.connect().await;
+    for (number, flood) in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])].into_iter().enumerate() {
+        let mut hostile = Hostile::connect(&gateway, &[]).await;
+        hostile.reads();
+        // A call under way ends with the connection, and its record says why.
+        assert!(hostile.call(&gateway, 1, "hang", END_STREAM).await);
+        while gateway.backend.count() < 2 * number + 1 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let many = flood.repeat(1000);
+        let ended = async { while hostile.send(&many).await {} };
+        timeout(Duration::from_secs(30), ended).await.expect("the connection was not ended");
+        assert!(hostile.told().is_some(), "a GOAWAY came first");
+        let sample = "temporal_warden_limit_hits_total{limit=\"idle_frames\"}";
+        gateway.scrape_until(|scrape| scrape.value(sample) == (number + 1) as f64).await;
+        goes_on(&gateway, &bystander).await;
+    }
+    let recorded = |record: &serde_json::Value| record["reason"].as_str().is_some_and(|why| why.contains("flooded"));
+    assert_eq!(gateway.records().iter().filter(|record| recorded(record)).count(), 2);
+}
+
+#[tokio::test]
+async fn keep_alive_pings_pass_and_so_does_a_ping_for_each_answer() {
+    let gateway = Gateway::start().await;
+    let mut honest = Hostile::connect(&gateway, &[]).await;
+    honest.reads();
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    // What a connection sends that lives for hours at one a second.
+    assert!(honest.send(&ping.repeat(9000)).await);
+    // As grpc-go does it: bandwidth is measured while answers come in.
+    for stream in 0..3000 {
+        assert!(honest.call(&gateway, 2 * stream + 1, "", END_STREAM).await);
+        assert!(honest.send(&ping.repeat(3)).await);
+    }
+    gateway.scrape_until(|scrape| scrape.value("temporal_warden_open_streams") == 0.0).await;
+    assert_eq!((gateway.backend.count(), honest.told()), (3000, None));
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -17,18 +16,19 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::UnixTime;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::TcpStream,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    guest::Guest,
+    guest::{EVICTED, Guest},
     identity::{Identity, Peer},
     metrics::{HandshakeFailure, Limit},
     operation::{End, Operation},
     service::{HEADERS, Worker, serve},
+    stream::Client,
     tls::ServerSide,
 };
 use crate::clock;
@@ -39,8 +39,6 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST: Duration = Duration::from_secs(10);
 /// Streams beyond the cap that are answered instead of refused by HTTP/2.
 const STREAMS_TO_REFUSE: u32 = 200;
-/// How long a connection may go on whose certificate is no longer good.
-const EVICTED: Duration = Duration::from_millis(500);
 
 /// Serves one accepted socket to its end.
 pub(super) async fn run(worker: Arc<Worker>, tcp: TcpStream, address: std::net::SocketAddr, plaintext: bool) {
@@ -49,7 +47,7 @@ pub(super) async fn run(worker: Arc<Worker>, tcp: TcpStream, address: std::net::
     worker.tally.accepted();
     let guest = |identity: Option<Identity>| {
         let peer = Peer { address, identity: identity.map(Arc::new) };
-        Arc::new(Guest::new(peer, worker.tally.clone()))
+        Arc::new(Guest::new(peer, worker.tally.clone(), worker.unread.clone()))
     };
     match serving.tls.as_ref().filter(|_| !plaintext) {
         None => speak(&worker, tcp, guest(None), None).await,
@@ -65,6 +63,10 @@ fn failed(worker: &Worker, guest: Arc<Guest>, error: &io::Error) {
     worker.tally.handshake_failed(why);
     if why == HandshakeFailure::Timeout {
         worker.tally.hit(Limit::HandshakeTime);
+    }
+    let address = guest.peer.address.ip();
+    if !worker.shared.knocks.admit(address, why, std::time::Instant::now(), clock::now()) {
+        return worker.tally.hit(Limit::HandshakeRecords);
     }
     let slot = worker.recorder.reserve_now();
     let mut operation =
@@ -99,7 +101,8 @@ where
         Err(_) => return worker.tally.hit(Limit::HeaderTime),
     };
     let is_h2 = start.starts_with(PREFACE);
-    let io = TokioIo::new(Replayed { start, at: 0, stream });
+    let io = TokioIo::new(Client::new(start, stream, guest.clone(), is_h2));
+    let _known = worker.unread.knows(&guest);
     let service = {
         let (worker, guest) = (worker.clone(), guest.clone());
         service_fn(move |request| serve(worker.clone(), guest.clone(), request))
@@ -169,8 +172,9 @@ where
                 }
             }
             () = guest.unwelcome.notified(), if evicted.is_none() => {
-                tracing::warn!(peer = %peer.address, "connection ended: it brought too many bad tokens");
-                evicted = Some(Instant::now() + EVICTED);
+                let Some(farewell) = guest.farewell() else { continue };
+                tracing::warn!(peer = %peer.address, "connection ended: {}", farewell.why);
+                evicted = Some(Instant::now() + farewell.grace);
                 ending = true;
                 end(connection.as_mut());
             }
@@ -204,51 +208,5 @@ async fn first_bytes(stream: &mut (impl AsyncRead + Unpin), h2: Option<bool>) ->
     match h2 {
         Some(agreed) if agreed != (start == PREFACE) => Err(io::ErrorKind::InvalidData.into()),
         _ => Ok(start),
-    }
-}
-
-/// A stream whose first bytes were read before.
-struct Replayed<S> {
-    start: Vec<u8>,
-    at: usize,
-    stream: S,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.at < this.start.len() {
-            let part = &this.start[this.at..this.start.len().min(this.at + buf.remaining())];
-            buf.put_slice(part);
-            this.at += part.len();
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut this.stream).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

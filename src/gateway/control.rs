@@ -18,6 +18,7 @@ use super::{
     audit::{Recorder, Settings, receive_files},
     descriptors::Descriptors,
     health::Parts,
+    knocks::{self, Knocks},
     link::{self, FromGateway, Hello, Material, Phase, Snapshot, ToGateway},
     listener::{Workers, accept},
     lookup::Ids,
@@ -96,6 +97,7 @@ async fn serve(descriptors: Descriptors, signals: StopSignal) -> Result<(), Erro
     }
     let acceptors = acceptors.iter().map(|task| task.abort_handle()).collect();
     let probes = tokio::spawn(probes(shared.clone(), control.health.clone()));
+    tokio::spawn(knocks::attend(shared.clone()));
     let ended = control.run(from, signals, acceptors, workers).await;
     probes.abort();
     if ended.is_err() {
@@ -190,6 +192,7 @@ impl Control {
             recorder,
             hello,
             places: Places::default(),
+            knocks: Knocks::default(),
             tallies: (0..=workers).map(|_| Arc::default()).collect(),
             pools: (0..workers).map(|_| Arc::default()).collect(),
             ids: Ids::default(),
@@ -279,6 +282,7 @@ impl Control {
         acceptors.iter().for_each(AbortHandle::abort);
         self.draining.send_replace(true);
         workers.end().await;
+        self.shared.knocks.sum_up(&self.shared.recorder).await;
         self.shared.recorder.close().await;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -13,11 +13,14 @@ use tokio::sync::Notify;
 use super::{
     identity::Peer,
     metrics::{Limit, Tally},
+    unread::{Account, Unread},
 };
 
 /// Bad tokens one connection may bring within [`WINDOW`]. Each costs a signature check (some 50 µs); a worker whose
 /// token has expired sends far fewer, for its SDK backs off.
 const BAD_TOKENS: u32 = 1000;
+/// How long a connection may go on that has to go.
+pub(super) const EVICTED: Duration = Duration::from_millis(500);
 /// See [`BAD_TOKENS`].
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -27,10 +30,41 @@ pub(super) struct Guest {
     pub peer: Peer,
     /// Where its worker counts.
     pub tally: Arc<Tally>,
-    /// Told when it has to go.
+    /// Told when it has to go; [`Guest::farewell`] says why.
     pub unwelcome: Notify,
+    /// What it has not read.
+    pub unread: Account,
+    farewell: OnceLock<&'static Farewell>,
     open: AtomicU32,
     bad: Mutex<Option<(Instant, u32)>>,
+}
+
+/// Why a connection has to go, and how long it may take.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Farewell {
+    /// Its limit.
+    limit: Limit,
+    /// In words, for the log and its calls' records.
+    pub why: &'static str,
+    /// From GOAWAY to the cut.
+    pub grace: Duration,
+}
+
+impl Farewell {
+    const BAD_TOKENS: &'static Self =
+        &Self { limit: Limit::BadTokens, why: "it brought too many bad tokens", grace: EVICTED };
+    /// It floods with frames that ask for nothing.
+    pub(super) const FLOOD: &'static Self = &Self {
+        limit: Limit::Frames,
+        why: "it flooded with PING, SETTINGS or other frames that ask for nothing",
+        grace: EVICTED,
+    };
+    /// It leaves answers unread; GOAWAY would not be read either.
+    pub(super) const UNREAD: &'static Self = &Self {
+        limit: Limit::Unread,
+        why: "it left more of its answers unread than all clients of a worker may together",
+        grace: Duration::ZERO,
+    };
 }
 
 /// One open call's place.
@@ -38,8 +72,29 @@ pub(super) struct Seat(Arc<Guest>);
 
 impl Guest {
     /// Nobody has called yet.
-    pub(super) fn new(peer: Peer, tally: Arc<Tally>) -> Self {
-        Self { peer, tally, unwelcome: Notify::new(), open: AtomicU32::new(0), bad: Mutex::new(None) }
+    pub(super) fn new(peer: Peer, tally: Arc<Tally>, unread: Arc<Unread>) -> Self {
+        Self {
+            peer,
+            tally,
+            unwelcome: Notify::new(),
+            unread: Account::new(unread),
+            farewell: OnceLock::new(),
+            open: AtomicU32::new(0),
+            bad: Mutex::new(None),
+        }
+    }
+
+    /// Ends the connection; the first reason stands and is counted.
+    pub(super) fn show_out(&self, farewell: &'static Farewell) {
+        if self.farewell.set(farewell).is_ok() {
+            self.tally.hit(farewell.limit);
+            self.unwelcome.notify_one();
+        }
+    }
+
+    /// Why it has to go, if it has.
+    pub(super) fn farewell(&self) -> Option<&'static Farewell> {
+        self.farewell.get().copied()
     }
 
     /// A place for one more call, and whether it is one of the first `most`.
@@ -55,8 +110,7 @@ impl Guest {
         let (since, count) = bad.filter(|(since, _)| now - *since < WINDOW).unwrap_or((now, 0));
         *bad = Some((since, count + 1));
         if count + 1 == BAD_TOKENS {
-            self.tally.hit(Limit::BadTokens);
-            self.unwelcome.notify_one();
+            self.show_out(Farewell::BAD_TOKENS);
         }
     }
 }
@@ -76,7 +130,7 @@ mod tests {
 
     fn guest() -> Arc<Guest> {
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), identity: None };
-        Arc::new(Guest::new(peer, Arc::default()))
+        Arc::new(Guest::new(peer, Arc::default(), Arc::default()))
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     connection, running,
     service::Worker,
     serving::{Place, Shared},
+    unread,
 };
 
 /// Pause after an error of `accept` that is not the client's, such as no free descriptor.
@@ -54,7 +55,8 @@ impl Workers {
             let (pool, tally) = (shared.pools[number].clone(), shared.tallies[number].clone());
             let bell = Arc::new(Bell::default());
             let recorder = shared.recorder.at(bell.clone());
-            let worker = Arc::new(Worker { shared: shared.clone(), pool, running: Arc::default(), recorder, tally });
+            let (shared, running, unread) = (shared.clone(), Arc::default(), Arc::default());
+            let worker = Arc::new(Worker { shared, pool, running, recorder, tally, unread });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 runtime.spawn(bell.tell());
@@ -87,6 +89,7 @@ impl Workers {
 async fn work(worker: Arc<Worker>, mut sockets: mpsc::UnboundedReceiver<Socket>) {
     let mut connections = JoinSet::new();
     tokio::spawn(running::attend(worker.running.clone(), worker.shared.clone()));
+    tokio::spawn(unread::attend(worker.unread.clone()));
     loop {
         tokio::select! {
             socket = sockets.recv() => match socket {

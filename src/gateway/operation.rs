@@ -149,6 +149,11 @@ impl Operation {
         self.reason = Some(reason.to_string());
     }
 
+    /// The connection it came over.
+    pub(super) fn guest(&self) -> &Arc<Guest> {
+        &self.guest
+    }
+
     /// Counts a limit that it ran into.
     pub(super) fn hit(&self, limit: Limit) {
         self.guest.tally.hit(limit);
@@ -203,13 +208,14 @@ impl Operation {
             peer: self.guest.peer.address.to_string(),
             user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()).map(shortened),
             decision: if self.denied { "deny" } else { "allow" },
-            reason: self.reason.as_deref().map(shortened),
+            reason: self.reason.as_deref().map(|reason| shortened(reason).into()),
             grpc_status,
             http_status,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             request_bytes: self.request_bytes.load(Ordering::Relaxed),
             response_bytes: self.response_bytes,
             trace_id: self.traceparent.as_ref().and_then(trace_id),
+            count: None,
         }
     }
 
@@ -231,7 +237,11 @@ impl Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         if self.slot.is_some() {
-            self.reason.get_or_insert_with(|| "cancelled by the client".to_owned());
+            let why = || match self.guest.farewell() {
+                Some(farewell) => format!("its connection was ended: {}", farewell.why),
+                None => "cancelled by the client".to_owned(),
+            };
+            self.reason.get_or_insert_with(why);
             self.finish(End::Grpc(status::CANCELLED));
         }
     }

@@ -26,6 +26,7 @@ use super::{
     reply::{self, Body, status},
     running::Running,
     serving::{Serving, Shared},
+    unread::Unread,
     upstream::Pool,
 };
 use crate::{clock, config::AuthMode};
@@ -53,6 +54,8 @@ pub(super) struct Worker {
     pub recorder: Recorder,
     /// What this worker counts.
     pub tally: Arc<Tally>,
+    /// What its clients have not read.
+    pub unread: Arc<Unread>,
 }
 
 /// Serves one request.

@@ -17,6 +17,7 @@ use super::{
     authenticate::Authenticator,
     authorize::{Policy, Refusal},
     health::Parts,
+    knocks::Knocks,
     link::{Hello, Material, Snapshot},
     lookup::Ids,
     metrics::{Limit, Tally},
@@ -100,6 +101,8 @@ pub(super) struct Shared {
     pub hello: Hello,
     /// Places of connections.
     pub places: Places,
+    /// Failed handshakes.
+    pub knocks: Knocks,
     /// What each worker counts, and last what the acceptors do.
     pub tallies: Vec<Arc<Tally>>,
     /// Each worker's upstream connections.

@@ -135,7 +135,7 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         "big" => {
             let mut stream = respond.send_response(head().body(()).unwrap(), false).unwrap();
             for _ in 0..400 {
-                if send(&mut stream, Bytes::from(vec![7; 64 << 10])).await.is_none() {
+                if send(&mut stream, Bytes::from_static(&[7; 64 << 10])).await.is_none() {
                     return;
                 }
             }

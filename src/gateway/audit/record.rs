@@ -1,5 +1,7 @@
 //! One line of the audit log (contract §6), without its place in the chain.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::audit::to_line;
@@ -34,7 +36,7 @@ pub(in crate::gateway) struct Record<'a> {
     pub decision: &'static str,
     /// Why refused, broken off, or what would have been refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'a str>,
+    pub reason: Option<Cow<'a, str>>,
     /// gRPC status; HTTP status for plain HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc_status: Option<u32>,
@@ -50,6 +52,9 @@ pub(in crate::gateway) struct Record<'a> {
     /// From a W3C `traceparent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<&'a str>,
+    /// How many operations it stands for, where it is not one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 /// Who asked: token and certificate.

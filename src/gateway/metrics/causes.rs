@@ -91,6 +91,8 @@ words! {
         ConnectionsPerAddress "connections_per_address"
         /// `WARDEN_HANDSHAKE_TIMEOUT`.
         HandshakeTime "handshake_time"
+        /// Failed handshakes of one address that are recorded one by one.
+        HandshakeRecords "handshake_records"
         /// No HTTP/2 preface, or no whole HTTP/1.1 head, in time.
         HeaderTime "header_time"
         /// Headers of a call above 32 KiB.
@@ -102,6 +104,10 @@ words! {
         Flood "http2_flood"
         /// Too many bad tokens on one connection.
         BadTokens "bad_tokens"
+        /// PING, SETTINGS and other frames that ask for nothing.
+        Frames "idle_frames"
+        /// Bytes of answers that clients do not take.
+        Unread "unread_answers"
         /// Every upstream connection is full.
         Upstream "upstream_streams"
     }
@@ -129,6 +135,11 @@ impl Denial {
 }
 
 impl HandshakeFailure {
+    /// As the metrics and the audit log name it.
+    pub(in crate::gateway) fn word(self) -> &'static str {
+        Words::word(self)
+    }
+
     /// The class of a failed `accept`.
     pub(in crate::gateway) fn of(error: &io::Error) -> Self {
         match error.kind() {

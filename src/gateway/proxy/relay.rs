@@ -16,6 +16,7 @@ use crate::gateway::{
     audit::Written,
     operation::{End, Operation},
     reply::{self, status},
+    unread::Answer,
     upstream::Lease,
 };
 
@@ -23,6 +24,7 @@ use crate::gateway::{
 pub(in crate::gateway) struct Relay {
     recv: RecvStream,
     state: State,
+    answer: Answer,
     operation: Operation,
     timer: Option<Pin<Box<Sleep>>>,
     pump: Option<AbortOnDrop>,
@@ -47,13 +49,14 @@ impl Drop for AbortOnDrop {
 
 impl Relay {
     pub(super) fn new(
-        recv: RecvStream,
+        mut recv: RecvStream,
         operation: Operation,
         timer: Option<Pin<Box<Sleep>>>,
         pump: Option<AbortOnDrop>,
         lease: Lease,
     ) -> Self {
-        Self { recv, state: State::Data, operation, timer, pump, _lease: lease }
+        let answer = Answer::begins(operation.guest().clone(), recv.flow_control());
+        Self { recv, state: State::Data, answer, operation, timer, pump, _lease: lease }
     }
 
     /// Whether the last frame was given.
@@ -110,7 +113,7 @@ impl Relay {
                 let _ = self.recv.flow_control().release_capacity(data.len());
                 self.operation.response_bytes += data.len() as u64;
                 // An empty frame that ends nothing is not passed on (see the pump).
-                if data.is_empty() { self.poll_data(cx) } else { Poll::Ready(Some(data)) }
+                if data.is_empty() { self.poll_data(cx) } else { Poll::Ready(Some(self.answer.hands(data))) }
             }
             Some(Err(error)) => self.broken(&error),
             None => match ready!(self.recv.poll_trailers(cx)) {
