@@ -38,6 +38,22 @@ async fn calls_are_counted_by_method_code_and_scope() {
 }
 
 #[tokio::test]
+async fn what_was_revoked_is_counted_as_revoked() {
+    let mut gateway = Gateway::start().await;
+    let send = gateway.connect().await;
+    let mut material = gateway.next_version();
+    material.auth.revocations.subjects.insert("tester".to_owned());
+    gateway.switch(material).await.unwrap();
+    assert_eq!(gateway.call(&send, LIST, "temporal-client").await.status(), 16);
+    let broken = client::call(&send, LIST, &[("authorization", "Bearer a.b.c")]).await.unwrap();
+    assert_eq!(broken.status(), 16);
+    let scrape = gateway.scrape().await;
+    for reason in ["revoked_token", "bad_token"] {
+        assert_eq!(scrape.value(&format!("temporal_warden_denials_total{{reason=\"{reason}\"}}")), 1.0, "{reason}");
+    }
+}
+
+#[tokio::test]
 async fn a_slow_upstream_adds_no_latency() {
     let gateway = Gateway::start().await;
     let send = gateway.connect().await;

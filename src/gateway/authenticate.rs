@@ -7,7 +7,10 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use quick_cache::sync::Cache;
 use time::OffsetDateTime;
 
-use super::link::{Auth, Revocations};
+use super::{
+    link::{Auth, Revocations},
+    metrics::Denial,
+};
 use crate::tokens::{self, Verified, Verifier};
 
 /// Verified tokens remembered at once.
@@ -18,10 +21,32 @@ const CACHED: usize = 10_000;
 pub(super) enum Presented {
     /// No `authorization` header.
     Nothing,
-    /// One that does not pass, and why.
-    Refused(String),
+    /// One that does not pass.
+    Refused(Bad),
     /// A token that passed.
     Token(Arc<Verified>),
+}
+
+/// What is wrong with a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bad {
+    /// How it is counted.
+    pub class: Denial,
+    /// In words.
+    pub why: String,
+}
+
+impl Bad {
+    fn new(class: Denial, why: impl ToString) -> Self {
+        Self { class, why: why.to_string() }
+    }
+}
+
+impl From<tokens::Refusal> for Bad {
+    fn from(refusal: tokens::Refusal) -> Self {
+        let is_expired = matches!(refusal, tokens::Refusal::Expired { .. });
+        Self::new(if is_expired { Denial::ExpiredToken } else { Denial::BadToken }, refusal)
+    }
 }
 
 /// Judges tokens by the keys and revocations of one version of the material.
@@ -47,19 +72,19 @@ impl Authenticator {
     }
 
     /// Whether a token that passed under older material still would; its times are those of the start of its call.
-    pub(super) fn still_accepts(&self, token: &Verified) -> Result<(), String> {
+    pub(super) fn still_accepts(&self, token: &Verified) -> Result<(), Bad> {
         match &self.verifier {
             Some(verifier) if !verifier.knows(&token.kid) => {
-                Err("the key that signed the token is no longer trusted".to_owned())
+                Err(Bad::new(Denial::BadToken, "the key that signed the token is no longer trusted"))
             }
             Some(_) => self.not_revoked(token),
             None => Ok(()),
         }
     }
 
-    fn not_revoked(&self, token: &Verified) -> Result<(), String> {
+    fn not_revoked(&self, token: &Verified) -> Result<(), Bad> {
         match self.revocations.jti.contains(&token.jti) || self.revocations.subjects.contains(&token.sub) {
-            true => Err("the token was revoked".to_owned()),
+            true => Err(Bad::new(Denial::RevokedToken, "the token was revoked")),
             false => Ok(()),
         }
     }
@@ -69,18 +94,19 @@ impl Authenticator {
         match bearer(headers) {
             Ok(None) => Presented::Nothing,
             Ok(Some(token)) => self.token(token, now).map_or_else(Presented::Refused, Presented::Token),
-            Err(why) => Presented::Refused(why.to_owned()),
+            Err(why) => Presented::Refused(Bad::new(Denial::BadToken, why)),
         }
     }
 
-    fn token(&self, compact: &str, now: OffsetDateTime) -> Result<Arc<Verified>, String> {
-        let Some(verifier) = &self.verifier else { return Err("tokens are not checked here".to_owned()) };
+    fn token(&self, compact: &str, now: OffsetDateTime) -> Result<Arc<Verified>, Bad> {
+        let unchecked = || Bad::new(Denial::BadToken, "tokens are not checked here");
+        let verifier = self.verifier.as_ref().ok_or_else(unchecked)?;
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, compact.as_bytes()).as_ref());
         if let Some(known) = self.verified.get(&key).filter(|known| now < known.expires) {
             return Ok(known);
         }
-        let verified = Arc::new(verifier.verify(compact, now).map_err(|refusal| refusal.to_string())?);
+        let verified = Arc::new(verifier.verify(compact, now)?);
         self.not_revoked(&verified)?;
         self.verified.insert(key, verified.clone());
         Ok(verified)
@@ -107,6 +133,15 @@ mod tests {
 
     fn headers(values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (AUTHORIZATION, http::HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn an_expired_token_is_told_from_every_other_by_its_kind() {
+        let expired = tokens::Refusal::Expired { ago: std::time::Duration::from_secs(41) };
+        assert_eq!(Bad::from(expired), Bad { class: Denial::ExpiredToken, why: "token expired 41s ago".to_owned() });
+        assert_eq!(Bad::from(tokens::Refusal::Signature).class, Denial::BadToken);
+        let named = tokens::Refusal::WrongIssuer { held: "token expired".to_owned(), wanted: String::new() };
+        assert_eq!(Bad::from(named).class, Denial::BadToken);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    authenticate::Presented,
+    authenticate::{Bad, Presented},
     groups,
     link::Rule,
     methods::{Access, METHODS, Method},
+    metrics::Denial,
 };
 use crate::{
     config::{AuthMode, EngineKind},
@@ -35,13 +36,15 @@ pub(super) struct Caller<'a> {
     pub presented: &'a Presented,
     /// `x5t#S256` of the connection's certificate, if it has one.
     pub certificate: Option<&'a str>,
+    /// Whether that certificate was revoked.
+    pub revoked: bool,
 }
 
 /// Why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Status 16.
-    Unauthorized(String),
+    Unauthorized(Bad),
     /// Status 7.
     Forbidden(String),
     /// Status 8, in the words of Temporal's own refusal: SDKs know them.
@@ -91,12 +94,22 @@ impl Refusal {
             Self::Unavailable(_) => 14,
         }
     }
+
+    /// How it is counted.
+    pub(super) fn class(&self) -> Denial {
+        match self {
+            Self::Unauthorized(bad) => bad.class,
+            Self::Forbidden(_) => Denial::Forbidden,
+            Self::TooLarge { .. } => Denial::TooLarge,
+            Self::Unavailable(_) => Denial::Undecided,
+        }
+    }
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unauthorized(why) => write!(f, "Unauthorized: {why}"),
+            Self::Unauthorized(bad) => write!(f, "Unauthorized: {}", bad.why),
             Self::Forbidden(why) => write!(f, "Forbidden: {why}"),
             Self::TooLarge { length, limit } => {
                 write!(f, "grpc: received message larger than max ({length} vs. {limit})")
@@ -108,6 +121,9 @@ impl std::fmt::Display for Refusal {
 
 /// Decides on a call to `path`, whose row is `method`.
 pub(super) fn judge(policy: &Policy, method: Option<&Method>, path: &str, caller: Caller<'_>) -> Verdict {
+    if caller.revoked {
+        return Verdict::Deny(unauthorized(Denial::RevokedCertificate, "the client certificate was revoked"));
+    }
     if !policy.enabled {
         return Verdict::Allow { token: Token::Keep, reported: None };
     }
@@ -132,7 +148,7 @@ pub fn may_call(token: Verified, name: &str, rules: Vec<Rule>, binding: bool) ->
     let policy = Policy { enabled: true, mode: AuthMode::Enforce, engine: EngineKind::Server, binding, rules };
     let certificate = token.cnf_x5t.clone();
     let presented = Presented::Token(Arc::new(token));
-    let caller = Caller { presented: &presented, certificate: certificate.as_deref() };
+    let caller = Caller { presented: &presented, certificate: certificate.as_deref(), revoked: false };
     match judge(&policy, Method::of(&path), &path, caller) {
         Verdict::Allow { .. } => Ok(()),
         Verdict::Deny(refusal) => Err(refusal.to_string()),
@@ -143,12 +159,12 @@ fn check(policy: &Policy, access: Access, path: &str, caller: Caller<'_>) -> Res
     let token = match caller.presented {
         Presented::Nothing => {
             let why = "no token: send the header `authorization: Bearer TOKEN`";
-            return Err(Refusal::Unauthorized(why.to_owned()));
+            return Err(unauthorized(Denial::NoToken, why));
         }
-        Presented::Refused(why) => return Err(Refusal::Unauthorized(why.clone())),
+        Presented::Refused(bad) => return Err(Refusal::Unauthorized(bad.clone())),
         Presented::Token(token) => token,
     };
-    is_bound_here(policy, token, caller.certificate).map_err(|why| Refusal::Unauthorized(why.to_owned()))?;
+    is_bound_here(policy, token, caller.certificate).map_err(|why| unauthorized(Denial::Forbidden, why))?;
     // The table first: rules are looked at only where it refuses.
     if access.allows(token.scopes) {
         return Ok(Token::Keep);
@@ -159,6 +175,10 @@ fn check(policy: &Policy, access: Access, path: &str, caller: Caller<'_>) -> Res
     // A token of some namespaces stays as it is: what follows refuses it for the whole cluster.
     let whole = token.namespaces.is_none();
     Ok(if whole && groups::is_for_administrators(path) { Token::Override } else { Token::Keep })
+}
+
+fn unauthorized(class: Denial, why: &str) -> Refusal {
+    Refusal::Unauthorized(Bad { class, why: why.to_owned() })
 }
 
 /// RFC 8705 §3: whoever has the token must have the certificate too.
@@ -210,7 +230,7 @@ mod tests {
     }
 
     fn decide(policy: Policy, path: &str, presented: &Presented) -> Verdict {
-        judge(&policy, Method::of(path), path, Caller { presented, certificate: None })
+        judge(&policy, Method::of(path), path, Caller { presented, certificate: None, revoked: false })
     }
 
     #[test]
@@ -224,7 +244,8 @@ mod tests {
     #[test]
     fn without_a_token_only_open_methods_pass() {
         assert!(matches!(decide(POLICY, LIST, &Presented::Nothing), Verdict::Deny(Refusal::Unauthorized(_))));
-        let open = decide(POLICY, INFO, &Presented::Refused("token expired".to_owned()));
+        let expired = Bad { class: Denial::ExpiredToken, why: "token expired".to_owned() };
+        let open = decide(POLICY, INFO, &Presented::Refused(expired));
         assert_eq!(open, Verdict::Allow { token: Token::Remove, reported: None });
     }
 
@@ -244,7 +265,7 @@ mod tests {
         let free = Presented::Token(free);
         let binding = Policy { binding: true, ..POLICY };
         let with = |policy: &Policy, presented, certificate| {
-            let caller = Caller { presented, certificate };
+            let caller = Caller { presented, certificate, revoked: false };
             matches!(judge(policy, Method::of(LIST), LIST, caller), Verdict::Allow { .. })
         };
         for policy in [&POLICY, &binding] {
@@ -271,6 +292,26 @@ mod tests {
         assert_eq!(sent(&policy, "temporal-client", Some(vec!["a".to_owned()])), Some(Token::Keep));
         assert_eq!(sent(&policy, "temporal-system", None), Some(Token::Keep));
         assert_eq!(sent(&POLICY, "temporal-client", None), None);
+    }
+
+    #[test]
+    fn a_refusal_is_counted_by_what_is_wrong_and_not_by_what_was_brought() {
+        let bad = |class| Presented::Refused(Bad { class, why: "in any words".to_owned() });
+        let class = |presented: &Presented, path, revoked| {
+            let caller = Caller { presented, certificate: None, revoked };
+            match judge(&Policy { binding: true, ..POLICY }, Method::of(path), path, caller) {
+                Verdict::Deny(refusal) => refusal.class(),
+                allowed => panic!("{allowed:?}"),
+            }
+        };
+        assert_eq!(class(&Presented::Nothing, LIST, false), Denial::NoToken);
+        assert_eq!(class(&bad(Denial::ExpiredToken), LIST, false), Denial::ExpiredToken);
+        assert_eq!(class(&bad(Denial::RevokedToken), LIST, false), Denial::RevokedToken);
+        assert_eq!(class(&token("temporal-client", None), LIST, false), Denial::Forbidden, "bound to no certificate");
+        for presented in [Presented::Nothing, bad(Denial::BadToken), token("temporal-client", None)] {
+            assert_eq!(class(&presented, LIST, true), Denial::RevokedCertificate);
+            assert_eq!(class(&presented, INFO, true), Denial::RevokedCertificate);
+        }
     }
 
     #[test]

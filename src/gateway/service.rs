@@ -144,12 +144,12 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
     operation.reads(row, request.headers());
     let presented = serving.authenticator.present(request.headers(), now);
     let identity = guest.peer.identity.as_ref();
-    let verdict = if identity.is_some_and(|identity| serving.authenticator.is_revoked(&identity.serial)) {
-        Verdict::Deny(Refusal::Unauthorized("the client certificate was revoked".to_owned()))
-    } else {
-        let certificate = identity.map(|identity| identity.x5t.as_str());
-        authorize::judge(&serving.policy, row, &path, Caller { presented: &presented, certificate })
+    let caller = Caller {
+        presented: &presented,
+        certificate: identity.map(|identity| identity.x5t.as_str()),
+        revoked: identity.is_some_and(|identity| serving.authenticator.is_revoked(&identity.serial)),
     };
+    let verdict = authorize::judge(&serving.policy, row, &path, caller);
     operation.called_by(match &presented {
         Presented::Token(token) => Some(token.clone()),
         Presented::Nothing | Presented::Refused(_) => None,
@@ -159,7 +159,7 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
             if matches!(presented, Presented::Refused(_)) {
                 guest.brought_bad_token(Instant::now());
             }
-            return deny(operation, Denial::of(&presented, &refusal), &refusal).await;
+            return deny(operation, &refusal).await;
         }
         Verdict::Allow { token, reported } => {
             if let Some(refusal) = reported {
@@ -179,7 +179,7 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
         let narrow = Narrow { worker, serving, names, row: Method::of(&path), path: &path };
         if let Err(refusal) = narrowed(&narrow, &mut request, &mut operation).await {
             match serving.policy.mode {
-                AuthMode::Enforce => return deny(operation, Denial::of(&presented, &refusal), &refusal).await,
+                AuthMode::Enforce => return deny(operation, &refusal).await,
                 AuthMode::Report => {
                     operation.because(format!("would be refused: {refusal}"));
                     token = Token::Override;
@@ -226,8 +226,8 @@ async fn narrowed(
     verdict
 }
 
-async fn deny(mut operation: Operation, class: Denial, refusal: &Refusal) -> Response<Body> {
-    operation.denied(class, refusal);
+async fn deny(mut operation: Operation, refusal: &Refusal) -> Response<Body> {
+    operation.denied(refusal.class(), refusal);
     proxy::finished(&mut operation, refusal.status()).await;
     reply::grpc_status(refusal.status(), &refusal.to_string())
 }

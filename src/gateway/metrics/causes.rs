@@ -4,8 +4,6 @@ use std::io;
 
 use rustls::{CertificateError, Error as TlsError};
 
-use crate::gateway::{authenticate::Presented, authorize::Refusal};
-
 /// A closed set of label values, each with a place in an array of counters.
 pub(super) trait Words: Copy + 'static {
     /// Every value, in the order of its number.
@@ -110,27 +108,6 @@ words! {
         Unread "unread_answers"
         /// Every upstream connection is full.
         Upstream "upstream_streams"
-    }
-}
-
-impl Denial {
-    /// The class of a decision.
-    pub(in crate::gateway) fn of(presented: &Presented, refusal: &Refusal) -> Self {
-        match (presented, refusal) {
-            (_, Refusal::Forbidden(_)) => Self::Forbidden,
-            (_, Refusal::TooLarge { .. }) => Self::TooLarge,
-            (_, Refusal::Unavailable(_)) => Self::Undecided,
-            (Presented::Token(_), Refusal::Unauthorized(why)) if why.starts_with("the token is bound") => {
-                Self::Forbidden
-            }
-            (Presented::Nothing, Refusal::Unauthorized(_)) => Self::NoToken,
-            (Presented::Token(_), Refusal::Unauthorized(_)) => Self::RevokedCertificate,
-            (Presented::Refused(why), Refusal::Unauthorized(_)) if why.starts_with("token expired") => {
-                Self::ExpiredToken
-            }
-            (Presented::Refused(why), Refusal::Unauthorized(_)) if why.contains("revoked") => Self::RevokedToken,
-            (Presented::Refused(_), Refusal::Unauthorized(_)) => Self::BadToken,
-        }
     }
 }
 
