@@ -11,6 +11,7 @@ mod journal;
 mod json;
 mod lines;
 mod query;
+mod report;
 mod stamp;
 mod verify;
 
@@ -20,6 +21,7 @@ pub use chain::last_link;
 pub use files::{Series, open};
 pub use journal::{Journal, note_here};
 pub use query::{Entry, Filter, escaped};
+pub use report::{Pair, Report, Tally};
 pub use verify::{Fault, Finding, Stand, Verifier};
 
 pub(crate) use chain::Chain;

@@ -1,9 +1,11 @@
 //! What a reader of the log asks for, and a record as a person reads it.
 
+use std::{io, ops::ControlFlow};
+
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::json::is_unsafe;
+use super::{backward::Backward, json::is_unsafe};
 
 /// Records end in the order of the file, up to this.
 const DISORDER: Duration = Duration::seconds(10);
@@ -43,6 +45,9 @@ pub struct Entry {
     /// HTTP status.
     #[serde(default)]
     pub http_status: Option<u16>,
+    /// How many operations it stands for, where it is not one.
+    #[serde(default)]
+    pub count: Option<u64>,
     /// Microseconds it took.
     #[serde(default)]
     pub duration_us: u64,
@@ -107,9 +112,25 @@ impl Filter {
             && self.until.is_none_or(|until| began.is_some_and(|at| at < until))
     }
 
+    /// Gives what is wanted of one file to `each`, the newest first; breaks when `each` does, or when everything before
+    /// is too old.
+    pub fn search(
+        &self,
+        lines: &mut Backward,
+        each: &mut dyn FnMut(Vec<u8>, Entry) -> ControlFlow<()>,
+    ) -> io::Result<ControlFlow<()>> {
+        while let Some(line) = lines.line()? {
+            let Some(entry) = Entry::parse(&line) else { continue };
+            if self.is_past(&entry) || (self.wants(&entry) && each(line, entry).is_break()) {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
     /// Whether everything before `entry` in the file is too old. Records stand in the order in which operations
     /// *ended*, so a long poll may stand after what began later.
-    pub fn is_past(&self, entry: &Entry) -> bool {
+    fn is_past(&self, entry: &Entry) -> bool {
         let lasted = Duration::microseconds(i64::try_from(entry.duration_us).unwrap_or(i64::MAX));
         let ended = entry.began().and_then(|began| began.checked_add(lasted));
         self.since.zip(ended).is_some_and(|(since, ended)| ended + DISORDER < since)

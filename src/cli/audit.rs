@@ -11,7 +11,7 @@ use std::{
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Exit, ask, audit_tail, output::print_line};
+use super::{Exit, ask, audit_report, audit_tail, output::print_line};
 use crate::audit::{Series, Verifier, forward};
 
 /// How often a log in which a fault was found is looked at again, and the pause before.
@@ -26,6 +26,11 @@ pub(super) enum Command {
         after_help = "Examples:\n  temporal-warden audit tail\n  temporal-warden audit tail -f --decision deny\n  temporal-warden audit tail --principal temporal-client --since 1h --json | jq .method"
     )]
     Tail(audit_tail::Arguments),
+    /// Add up a time of the log by who did what: refusals first.
+    #[command(
+        after_help = "Examples:\n  temporal-warden audit report\n  temporal-warden audit report --since 7d --json | jq '.denied[] | select(.who == \"temporal-client\")'"
+    )]
+    Report(audit_report::Arguments),
     /// Check numbers and hash chains: names each missing, altered or out-of-order line. Exit 1 if there is one.
     #[command(
         after_help = "Examples:\n  temporal-warden audit verify\n  temporal-warden audit verify old/audit.jsonl.1 old/audit.jsonl   (oldest first)"
@@ -42,6 +47,7 @@ pub(super) enum Command {
 pub(super) fn main(command: &Command) -> ExitCode {
     match command {
         Command::Tail(arguments) => audit_tail::main(arguments),
+        Command::Report(arguments) => audit_report::main(arguments),
         Command::Verify { files, json } => verify(files, *json),
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    ops::ControlFlow,
     os::unix::fs::MetadataExt,
     path::Path,
     process::ExitCode,
@@ -62,7 +63,7 @@ enum Decision {
 }
 
 /// A duration before now, or a moment.
-fn moment(text: &str) -> Result<OffsetDateTime, String> {
+pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         let ago = time::Duration::try_from(ago).map_err(|e| e.to_string())?;
         return clock::now().checked_sub(ago).ok_or_else(|| "is too long ago".to_owned());
@@ -136,17 +137,15 @@ fn newest(series: &Series, filter: &Filter, arguments: &Arguments) -> io::Result
     let most = arguments.lines.unwrap_or(if filter.since.is_some() { usize::MAX } else { RECORDS });
     found.truncate(most);
     loop {
-        while let Some(line) = lines.line()? {
-            if found.len() >= most {
-                return Ok((found, place));
-            }
-            let Some(entry) = Entry::parse(&line) else { continue };
-            if filter.is_past(&entry) {
-                return Ok((found, place));
-            }
-            if filter.wants(&entry) {
+        let mut take = |line, entry| match found.len() < most {
+            true => {
                 found.push(Record { line, entry });
+                ControlFlow::Continue(())
             }
+            false => ControlFlow::Break(()),
+        };
+        if filter.search(&mut lines, &mut take)?.is_break() {
+            return Ok((found, place));
         }
         let Some((path, file)) = files.pop() else { return Ok((found, place)) };
         lines = Backward::of(&path, file)?;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod audit;
+mod audit_report;
 mod audit_tail;
 mod cert;
 mod completions;

@@ -89,6 +89,10 @@ def test_the_record_is_whole_and_shows_who_was_refused():
     denied = warden("audit", "tail", "--decision", "deny", "--method", "RegisterNamespace", "--json", "-n", "1")
     record = json.loads(denied.stdout)
     assert record["principal"]["sub"] == "temporal-client" and record["reason"].startswith("Forbidden:")
+    report = json.loads(warden("audit", "report", "--since", "1h", "--json").stdout)
+    refused = [row for row in report["denied"] if (row["who"], row["method"]) == ("temporal-client", "RegisterNamespace")]
+    assert refused and refused[0]["count"] >= 1 and refused[0]["reason"] == record["reason"]
+    assert any(row["method"] == "StartWorkflowExecution" for row in report["allowed"]), report["allowed"]
     acts = warden("audit", "tail", "--json", "-n", "1000").stdout
     assert '"service":"warden"' in acts and "stolen-worker" in acts
 
