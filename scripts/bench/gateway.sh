@@ -3,7 +3,7 @@
 #
 #   scripts/bench/gateway.sh            everything, about six minutes (as root; installs haproxy and nginx where missing)
 #   BENCH_BIN=… scripts/bench/gateway.sh   measures that program instead of building the static release
-#   ONLY=load,polls scripts/bench/gateway.sh  some parts: load, polls, goaway, restart, reload
+#   ONLY=load,polls scripts/bench/gateway.sh  some parts: load, polls, goaway, restart, crash, reload
 #   KEEP=DIR scripts/bench/gateway.sh   leaves results.jsonl and the logs there
 #
 # docs/benchmarks.md explains each line of the table it prints.
@@ -11,7 +11,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-readonly here root PARTS=${ONLY:-load,polls,goaway,restart,reload} ROUNDS=${ROUNDS:-2} SECONDS_EACH=${SECONDS_EACH:-4}
+readonly here root PARTS=${ONLY:-load,polls,goaway,restart,crash,reload} ROUNDS=${ROUNDS:-2} SECONDS_EACH=${SECONDS_EACH:-4}
 readonly BACKEND=17001 WARDEN=17101 HAPROXY=17102 HAPROXY_JWT=17103 NGINX=17104 METRICS=17105
 declare -A port=([direct]=$BACKEND [warden]=$WARDEN [haproxy]=$HAPROXY [haproxy-jwt]=$HAPROXY_JWT [nginx]=$NGINX) pid=()
 
@@ -209,6 +209,17 @@ if has restart; then
     sleep 0.7
     start_backend
     wait $loading
+  done
+fi
+
+if has crash; then
+  say 'gateway killed, ten times'
+  for _ in $(seq 10); do
+    # Anew: a gateway that dies again at once is restarted after a pause, and this is about one that was healthy.
+    stop warden
+    start_warden
+    sleep 1
+    measure crash warden -parent "${pid[warden]}"
   done
 fi
 

@@ -129,6 +129,16 @@ pub async fn handshake(
     client: Option<(String, String)>,
     alpn: &[&[u8]],
 ) -> io::Result<TlsStream<TcpStream>> {
+    handshake_over(TcpStream::connect(address).await?, trust, client, alpn).await
+}
+
+/// The same over a connection that is there.
+pub async fn handshake_over(
+    tcp: TcpStream,
+    trust: &str,
+    client: Option<(String, String)>,
+    alpn: &[&[u8]],
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(trust.as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -143,7 +153,6 @@ pub async fn handshake(
         }
     };
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), tcp).await
 }

@@ -8,9 +8,9 @@ import (
 )
 
 func main() {
-	commands := map[string]func([]string) error{"echo": echo, "load": load, "poll": poll, "reload": reload, "table": table}
+	commands := map[string]func([]string) error{"echo": echo, "load": load, "poll": poll, "reload": reload, "crash": crash, "table": table}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: bench echo|load|poll|reload|table …")
+		fmt.Fprintln(os.Stderr, "usage: bench echo|load|poll|reload|crash|table …")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

@@ -20,6 +20,7 @@ type line struct {
 	PerS     float64 `json:"cpu_s_per_s"`
 	Change   string  `json:"change"`
 	Seconds  float64 `json:"seconds"`
+	Refused  int     `json:"refused"`
 }
 
 var targets = []string{"direct", "warden", "haproxy", "haproxy-jwt", "nginx"}
@@ -111,6 +112,15 @@ func table(args []string) error {
 	all.row("lost of 10,000, GOAWAY every 2 s", "goaway", "%.0f", "", lost)
 	all.row("lost, upstream killed and started at 500/s", "restart", "%.0f", "", lost)
 	all.row("lost at 1,000/s during reloads", "reload", "%.0f", "", lost)
+	if middle, ok := all.median("crash", "warden", func(l line) float64 { return l.Seconds }); ok {
+		worst, refused := 0.0, 0
+		for _, l := range all {
+			if l.Kind == "crash" {
+				worst, refused = max(worst, l.Seconds), refused+l.Refused
+			}
+		}
+		fmt.Printf("| gateway killed: a new client is answered after, ms (worst); refused | | %.0f (%.0f); %d | | | |\n", middle*1000, worst*1000, refused)
+	}
 	for _, l := range all {
 		if l.Change != "" {
 			fmt.Printf("| %s in force after, s | | %.2f | | | |\n", l.Change, l.Seconds)
