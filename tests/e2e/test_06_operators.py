@@ -22,13 +22,17 @@ def minted(*arguments: str) -> str:
     return token
 
 
-@pytest.fixture(scope="module")
-def channel():
+def channel_with(folder: str) -> grpc.Channel:
     def file(name: str) -> bytes:
-        return must("docker", "exec", SERVER, "cat", f"{CERTS}/{name}").encode()
+        return must("docker", "exec", SERVER, "cat", f"{folder}/{name}").encode()
 
     credentials = grpc.ssl_channel_credentials(file("ca.crt"), file("temporal-client.key"), file("temporal-client.crt"))
-    with grpc.secure_channel("localhost:7233", credentials) as open_channel:
+    return grpc.secure_channel("localhost:7233", credentials)
+
+
+@pytest.fixture(scope="module")
+def channel():
+    with channel_with(CERTS) as open_channel:
         yield open_channel
 
 
@@ -57,6 +61,14 @@ def test_a_token_of_one_namespace_reaches_no_other_and_is_not_told_which_exist(c
     there, absent = (call(channel, "ListWorkflowExecutions", token, namespace(name)) for name in ("temporal-system", "no-such-one"))
     assert there[0] == absent[0] == grpc.StatusCode.PERMISSION_DENIED
     assert there[1].replace("temporal-system", "X") == absent[1].replace("no-such-one", "X")
+
+
+def test_a_bound_token_is_worth_nothing_over_another_certificate(channel):
+    token = minted("--scope", "temporal-client", "--subject", "bound", "--bind", f"{CERTS}/temporal-client.crt")
+    assert call(channel, "ListWorkflowExecutions", token, namespace("default")) == (grpc.StatusCode.OK, "")
+    with channel_with("/etc/temporal/published/worker") as other:
+        refused = call(other, "ListWorkflowExecutions", token, namespace("default"))
+    assert refused[0] == grpc.StatusCode.UNAUTHENTICATED and "bound to another client certificate" in refused[1], refused
 
 
 def test_a_revoked_subject_is_out_from_the_next_call_on_and_its_open_poll_ends(channel):

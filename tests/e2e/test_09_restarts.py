@@ -65,6 +65,17 @@ def test_a_dead_temporal_and_a_dead_gateway_are_restarted_without_the_container(
     eventually("both are ready", lambda: bash(SERVER, states).stdout.split("\n")[:2] == ["gateway ready 1", "temporal ready 1"], seconds=20)
 
 
+def test_a_gateway_that_is_told_to_stop_ends_its_polls_and_no_workflow_is_lost():
+    before = inspect(SERVER, "{{.State.StartedAt}}")
+    job = start_job("across a new gateway", delay_seconds=6)
+    must("docker", "exec", SERVER, "bash", "-c", "kill -TERM $(awk '/^Uid:/ && $2 == '$(id -u warden-gateway)' {print FILENAME}' /proc/[0-9]*/status | cut -d/ -f3)")
+    assert finished(job) == "processed across a new gateway"
+    assert inspect(SERVER, "{{.State.StartedAt}}") == before
+    polls = must("docker", "exec", SERVER, "temporal-warden", "audit", "tail", "--json", "--method", "Poll", "-n", "200")
+    assert "ended because the gateway stops" in polls, "the worker was told, and polled again"
+    assert bash(SERVER, "temporal-warden audit verify").ok
+
+
 def test_the_rotation_of_the_guide_ends_with_new_certificates_everywhere():
     serial = ("docker", "exec", SERVER, "openssl", "x509", "-noout", "-serial", "-in", f"{CERTS}/temporal-server.crt")
     old = must(*serial)
