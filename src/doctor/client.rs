@@ -5,8 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -14,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{config::Config, secret::Secret};
+use crate::{config::Config, gateway::tls, secret::Secret};
 
 /// Longest time of one step.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -51,24 +50,13 @@ pub(super) async fn speak(
 
 async fn secure(config: &Config, address: &str, tcp: TcpStream, certified: bool) -> io::Result<impl Stream + use<>> {
     let read = |name: &str| std::fs::read_to_string(config.certs.dir.join(name)).map(Secret::new);
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(read("ca.crt")?.expose().as_bytes()) {
-        roots.add(root.map_err(io::Error::other)?).map_err(io::Error::other)?;
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots);
-    let mut client = match certified {
-        false => builder.with_no_client_auth(),
-        true => {
-            let (chain, key) = (read("temporal-client.crt")?, read("temporal-client.key")?);
-            let chain: Result<_, _> = CertificateDer::pem_slice_iter(chain.expose().as_bytes()).collect();
-            let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(io::Error::other)?;
-            builder.with_client_auth_cert(chain.map_err(io::Error::other)?, key).map_err(io::Error::other)?
-        }
+    let trust = read("ca.crt")?;
+    let own = match certified {
+        false => None,
+        true => Some((read("temporal-client.crt")?, read("temporal-client.key")?)),
     };
-    client.alpn_protocols = vec![b"h2".to_vec()];
+    let own = own.as_ref().map(|(chain, key)| (chain.expose().as_str(), key.expose().as_str()));
+    let client = tls::client_side(trust.expose(), own).map_err(io::Error::other)?;
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(client)).connect(name, tcp).await

@@ -1,14 +1,15 @@
 //! The descriptors PID 1 left open for this process, taken over once.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     net::TcpListener,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::fd::{OwnedFd, RawFd},
     os::unix::net::UnixStream,
 };
 
 use super::link::{AUDIT_FD, AUDIT_FILES_FD, LINK_FD, LISTEN_FD, METRICS_FD, PLAINTEXT_FD};
+use crate::supervisor::inherited;
 
 /// What PID 1 handed over.
 pub(super) struct Descriptors {
@@ -29,9 +30,8 @@ pub(super) struct Descriptors {
 impl Descriptors {
     /// Takes all of them. To be called once, first thing in the process.
     pub(super) fn take() -> io::Result<Self> {
-        let optional = |number| is_open(number).then(|| own(number)).transpose();
         let (plaintext, metrics, audit_files) =
-            (optional(PLAINTEXT_FD)?, optional(METRICS_FD)?, optional(AUDIT_FILES_FD)?);
+            (inherited(PLAINTEXT_FD), inherited(METRICS_FD), inherited(AUDIT_FILES_FD));
         Ok(Self {
             link: own(LINK_FD)?.into(),
             listen: own(LISTEN_FD)?.into(),
@@ -43,17 +43,10 @@ impl Descriptors {
     }
 }
 
-fn is_open(number: RawFd) -> bool {
-    fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok()
-}
-
 fn own(number: RawFd) -> io::Result<OwnedFd> {
-    if !is_open(number) {
+    inherited(number).ok_or_else(|| {
         let what =
             format!("descriptor {number} is not open: the gateway is started by `temporal-warden run`, not by hand");
-        return Err(io::Error::new(io::ErrorKind::NotFound, what));
-    }
-    // SAFETY: the number is open (checked above) and nobody else owns it: PID 1 placed it there for this purpose,
-    // `take` runs once at the start of the process, before any thread exists or any other descriptor was opened.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+        io::Error::new(io::ErrorKind::NotFound, what)
+    })
 }

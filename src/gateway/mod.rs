@@ -42,7 +42,7 @@ mod service;
 mod serving;
 mod signer;
 mod stream;
-mod tls;
+pub(crate) mod tls;
 mod unread;
 mod upstream;
 mod wire;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore,
+    ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::aws_lc_rs,
     server::{
@@ -18,7 +18,7 @@ use super::{identity::Identity, link::ServerTls};
 
 /// Material that can't be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// PEM that can't be read.
     #[error("{what} is not readable PEM: {reason}")]
     Pem {
@@ -77,8 +77,24 @@ impl ServerSide {
     }
 }
 
+/// A client's side of HTTP/2 over TLS 1.2 or 1.3, with its chain and key where it shows any.
+pub(crate) fn client_side(trust_pem: &str, client: Option<(&str, &str)>) -> Result<ClientConfig, Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Tls { what: "TLS 1.2 and 1.3", source })?
+        .with_root_certificates(roots(trust_pem)?);
+    let mut config = match client {
+        None => config.with_no_client_auth(),
+        Some((chain, key)) => config
+            .with_client_auth_cert(certificates("the client chain", chain)?, private_key("the client key", key)?)
+            .map_err(|source| Error::Tls { what: "the client certificate with its key", source })?,
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
 /// Certificates of a PEM text, at least one.
-pub(super) fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
@@ -88,12 +104,12 @@ pub(super) fn certificates(what: &'static str, pem: &str) -> Result<Vec<Certific
 }
 
 /// The private key of a PEM text.
-pub(super) fn private_key(what: &'static str, pem: &str) -> Result<PrivateKeyDer<'static>, Error> {
+fn private_key(what: &'static str, pem: &str) -> Result<PrivateKeyDer<'static>, Error> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|e| Error::Pem { what, reason: e.to_string() })
 }
 
 /// Roots of a PEM bundle.
-pub(super) fn roots(pem: &str) -> Result<RootCertStore, Error> {
+fn roots(pem: &str) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates("the trust bundle", pem)? {
         roots.add(certificate).map_err(|e| Error::Trust(e.to_string()))?;

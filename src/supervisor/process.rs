@@ -5,11 +5,14 @@
 
 use std::{
     ffi::CString,
-    fs::File,
+    fs::{self, File},
     io::Read,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     ptr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use nix::{errno::Errno, fcntl::OFlag, libc, unistd};
@@ -224,6 +227,19 @@ unsafe fn keep_only(fds: &[(RawFd, Arc<OwnedFd>)], above: RawFd) {
             }
         }
     }
+}
+
+/// A descriptor that [`place`] put there, seen from the child: to be taken first thing in the process, before it opens
+/// any of its own. `None` when there is none, or when it was taken before.
+pub fn inherited(number: RawFd) -> Option<OwnedFd> {
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    let place = u32::try_from(number).ok().and_then(|number| 1_u64.checked_shl(number))?;
+    let is_open = fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
+    if !is_open || TAKEN.fetch_or(place, Ordering::Relaxed) & place != 0 {
+        return None;
+    }
+    // SAFETY: the number is open, it was left open by PID 1 for this purpose, and nobody took it before.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// No privilege, no way to one, and no life after PID 1.

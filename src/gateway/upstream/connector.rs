@@ -5,7 +5,6 @@ use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use h2::{Ping, PingPong, client::SendRequest};
 use http::uri::{Authority, Scheme};
-use rustls::{ClientConfig, crypto::aws_lc_rs};
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -128,20 +127,8 @@ fn builder() -> h2::client::Builder {
 }
 
 fn client_side(upstream: &link::UpstreamTls) -> Result<(TlsConnector, ServerName<'static>), String> {
-    let roots = tls::roots(&upstream.trust_pem).map_err(|e| format!("upstream: {e}"))?;
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| format!("upstream: {e}"))?
-        .with_root_certificates(roots);
-    let mut config = match &upstream.client {
-        None => config.with_no_client_auth(),
-        Some((chain, key)) => {
-            let chain = tls::certificates("the upstream client chain", chain).map_err(|e| e.to_string())?;
-            let key = tls::private_key("the upstream client key", key.expose()).map_err(|e| e.to_string())?;
-            config.with_client_auth_cert(chain, key).map_err(|e| format!("the upstream client certificate: {e}"))?
-        }
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    let client = upstream.client.as_ref().map(|(chain, key)| (chain.as_str(), key.expose().as_str()));
+    let config = tls::client_side(&upstream.trust_pem, client).map_err(|e| format!("upstream: {e}"))?;
     let name = ServerName::try_from(upstream.server_name.clone())
         .map_err(|_| format!("upstream server name {:?} is neither a DNS name nor an address", upstream.server_name))?;
     Ok((TlsConnector::from(Arc::new(config)), name))
