@@ -45,6 +45,16 @@ pub enum Request {
         /// What.
         revoked: Revocations,
     },
+    /// Make requests for certificates that somebody else signs.
+    Csr {
+        /// Which.
+        wish: rotation::CsrWish,
+    },
+    /// Install what somebody else signed.
+    Install {
+        /// What.
+        given: rotation::Installation,
+    },
     /// Mint a token.
     Mint {
         /// What it should say.
@@ -74,6 +84,11 @@ pub enum Reply {
     },
     /// Answer to [`Request::Status`].
     Status(Box<Status>),
+    /// Answer to [`Request::Csr`].
+    Requests {
+        /// One for each leaf.
+        requests: Vec<rotation::Csr>,
+    },
     /// Answer to [`Request::Mint`].
     Token {
         /// The compact token.

@@ -50,6 +50,11 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
         },
         Request::Make { request } => done(make(warden, request, Some(&mut server)).await),
         Request::Revoke { revoked } => done(revoke(warden, revoked, Some(&mut server)).await),
+        Request::Install { given } => done(install(warden, given, Some(&mut server)).await),
+        Request::Csr { wish } => match requests(warden, wish).await {
+            Ok(requests) => Reply::Requests { requests },
+            Err(reason) => Reply::Failed { reason },
+        },
         Request::Mint { wish } => match mint(warden, wish).await {
             Ok(token) => Reply::Token { token },
             Err(reason) => Reply::Failed { reason },
@@ -77,6 +82,8 @@ fn act(request: &Request) -> Option<(Act, String)> {
         Request::Health | Request::Status | Request::Dependents => None,
         Request::Make { request } => Some((request.act(), String::new())),
         Request::Revoke { revoked } => Some((Act::Revoke, format!("{revoked}; "))),
+        Request::Install { given } => Some((Act::InstallCertificates, given.to_string())),
+        Request::Csr { wish } => Some((Act::RequestCertificates, wish.to_string())),
         Request::Mint { .. } => Some((Act::MintToken, String::new())),
         Request::TellDependents => Some((Act::TellDependents, String::new())),
     }
@@ -133,6 +140,24 @@ async fn publish(warden: &Warden, request: rotation::Request, asker: &mut Option
 /// neither Temporal nor a turn.
 async fn revoke(warden: &Warden, revoked: Revocations, mut asker: Option<&mut Server>) -> Result<(), String> {
     bring_about(warden, move |config, say| rotation::revoke(config, clock::now(), &revoked, say), &mut asker).await
+}
+
+/// Installs what somebody else signed. Tokens bound to it are made with it, so the same holds as for [`make`].
+async fn install(warden: &Warden, given: rotation::Installation, mut asker: Option<&mut Server>) -> Result<(), String> {
+    let _one_at_a_time = warden.turn.lock().await;
+    if rotation::Request::Install.mints(warden.config.tokens.binding) && is_behind(warden) {
+        new_key::accepted(warden).await?;
+    }
+    bring_about(warden, move |config, say| rotation::install(config, clock::now(), &given, say), &mut asker).await
+}
+
+/// Makes requests off PID 1's only thread. Keys that were published for them are taken over as any generation is that
+/// another process published.
+async fn requests(warden: &Warden, wish: rotation::CsrWish) -> Result<Vec<rotation::Csr>, String> {
+    let _one_at_a_time = warden.making.lock().await;
+    let config = warden.config.clone();
+    let work = tokio::task::spawn_blocking(move || rotation::requests(&config, clock::now(), &wish));
+    work.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }
 
 /// Mints off PID 1's only thread, for it reads the disk. By a new signing key only when all who check it know it.

@@ -16,6 +16,12 @@ pub enum Act {
     MakeMissing,
     /// Somebody asked for new server, client and database certificates.
     GenerateCertificates,
+    /// Somebody asked for requests, to have certificates signed elsewhere.
+    RequestCertificates,
+    /// Somebody installed certificates signed elsewhere.
+    InstallCertificates,
+    /// Somebody asked for a certificate of their own.
+    IssueCertificate,
     /// Somebody asked for new tokens for the bundles.
     GenerateTokens,
     /// Somebody asked for a token of their own.

@@ -9,7 +9,7 @@ use crate::{
     clock,
     config::{Config, load},
     gateway::link::Revocations,
-    rotation::{self, Event, Live, Summary},
+    rotation::{self, Event, Installation, Live, Summary},
 };
 
 /// Prints a failure with its causes and gives the exit code for it.
@@ -62,6 +62,16 @@ fn make_one(config: &Config, request: rotation::Request) -> Result<(), ExitCode>
 pub(super) fn revoke(config: &Config, revoked: Revocations) -> ExitCode {
     let done = change(config, &Request::Revoke { revoked: revoked.clone() }, || {
         here(config, Act::Revoke, &revoked.to_string(), |hear| rotation::revoke(config, clock::now(), &revoked, hear))
+    });
+    done.err().unwrap_or(Exit::Done.into())
+}
+
+/// Installs what somebody else signed: by the running warden, or here under the lock when none runs.
+pub(super) fn install(config: &Config, given: &Installation) -> ExitCode {
+    let done = change(config, &Request::Install { given: given.clone() }, || {
+        let what = given.to_string();
+        let what = what.trim_end_matches("; ");
+        here(config, Act::InstallCertificates, what, |hear| rotation::install(config, clock::now(), given, hear))
     });
     done.err().unwrap_or(Exit::Done.into())
 }

@@ -6,6 +6,8 @@ use clap::Subcommand;
 
 use super::{
     ask,
+    csr::{self, Requesting},
+    install::{self, Installing},
     output::print_line,
     status::{self, Subject},
 };
@@ -51,6 +53,16 @@ pub(super) enum Command {
         #[arg(value_name = "SERIAL|NAME")]
         certificate: String,
     },
+    /// Write requests, to have certificates signed by a CA whose key is not here. Private keys stay where they are.
+    #[command(
+        after_help = "Examples:\n  temporal-warden cert csr --out ./requests\n  temporal-warden cert csr server > server.csr\n  temporal-warden cert csr --all --new-keys --out ./requests"
+    )]
+    Csr(Requesting),
+    /// Install certificates that were signed elsewhere: checked first, then published together.
+    #[command(
+        after_help = "Examples:\n  temporal-warden cert install server.crt client.crt worker.crt intermediate.crt\n  cat *.crt | docker exec -i app_data_temporal_server temporal-warden cert install -\n  temporal-warden cert install --trust my-root.crt"
+    )]
+    Install(Installing),
     /// Verify every file: pairs, chain, names, dates. Exit 1 if anything is wrong.
     #[command(after_help = "Example:\n  temporal-warden cert verify && echo good")]
     Verify {
@@ -83,6 +95,8 @@ pub(super) fn main(command: &Command) -> ExitCode {
         Command::Generate { keep_keys, .. } => ask::make(Request::RotateCa { keep_keys: *keep_keys }),
         Command::Retire => ask::make(Request::RetireCa),
         Command::Revoke { certificate } => revoke(certificate),
+        Command::Csr(requesting) => csr::main(requesting),
+        Command::Install(installing) => install::main(installing),
         Command::List { json } => status::list(Subject::Certificates, *json),
         Command::Verify { json } => status::verify(Subject::Certificates, *json),
     }

@@ -8,11 +8,13 @@ mod cert;
 mod completions;
 mod config;
 mod connect;
+mod csr;
 mod dependent;
 mod doctor;
 mod healthcheck;
 mod init;
 mod inspect;
+mod install;
 mod mint;
 mod output;
 mod revoke;
@@ -60,7 +62,7 @@ enum Command {
     /// Make what is missing (CA, certificates, keys, tokens) and exit.
     #[command(after_help = "Example:\n  WARDEN_CERTS_DIR=./certs temporal-warden init")]
     Init,
-    /// Certificates: generate, retire, list, verify, revoke.
+    /// Certificates: generate, retire, list, verify, revoke, csr, install.
     #[command(subcommand)]
     Cert(cert::Command),
     /// Tokens: generate, retire, list, mint, inspect, revoke.

@@ -18,6 +18,8 @@ use crate::secret::Secret;
 pub(super) struct Found {
     /// `POSTGRES_PWD` or the content of `POSTGRES_PWD_FILE`.
     pub(super) password: Option<Secret<String>>,
+    /// Content of `WARDEN_CA_KEY_PASSPHRASE_FILE`.
+    pub(super) ca_key_passphrase: Option<Secret<String>>,
     /// Content of `WARDEN_DYNAMIC_CONFIG_FILE`.
     pub(super) dynamic_config: Option<String>,
     /// Variables that reach Temporal unchanged.
@@ -45,7 +47,7 @@ pub(super) fn check(raw: &Raw, found: Found, errors: Vec<String>) -> Result<Conf
         tls_enabled: p.switch(&t.temporal_tls_enabled),
         auth_enabled: p.switch(&t.temporal_auth_enabled),
         runtime_dir: p.path(&raw.runtime_dir),
-        certs: certs(&mut p, raw),
+        certs: certs(&mut p, raw, found.ca_key_passphrase),
         tokens: tokens(&mut p, raw),
         gateway: gateway(&mut p, raw),
         audit: audit(&mut p, raw),
@@ -65,7 +67,7 @@ pub(super) fn check(raw: &Raw, found: Found, errors: Vec<String>) -> Result<Conf
     if p.0.is_empty() { Ok(config) } else { Err(Errors(p.0)) }
 }
 
-fn certs(p: &mut Parser, raw: &Raw) -> Certs {
+fn certs(p: &mut Parser, raw: &Raw, ca_key_passphrase: Option<Secret<String>>) -> Certs {
     let fixed = SERVER_SANS.split(',').filter_map(|name| name.parse().ok());
     let hosts = raw.temporal.postgres_seeds.text.split(',').filter_map(|host| host.trim().parse().ok());
     Certs {
@@ -79,6 +81,7 @@ fn certs(p: &mut Parser, raw: &Raw) -> Certs {
         cert_ttl: p.duration_from(&raw.cert_ttl, SHORTEST_LIFE),
         lock_timeout: p.duration_from(&raw.lock_timeout, SECOND),
         own_ca: own_ca(p, raw),
+        ca_key_passphrase,
     }
 }
 

@@ -13,6 +13,8 @@ use figment::{
     value::{Dict, Map, Value},
 };
 
+use zeroize::Zeroizing;
+
 use super::{
     Config,
     check::{self, Found},
@@ -83,6 +85,7 @@ pub fn from(
     };
     let found = Found {
         password: password(&raw, &read, &mut errors),
+        ca_key_passphrase: secret_file(&raw.ca_key_passphrase_file, "passphrase", &read, &mut errors),
         dynamic_config: raw.dynamic_config_file.given().and_then(|path| {
             read(Path::new(path)).map_err(|e| errors.push(unreadable(&raw.dynamic_config_file, &e))).ok()
         }),
@@ -293,18 +296,28 @@ fn password(
             None
         }
         (Some(password), None) => Some(Secret::new(password.to_owned())),
-        (None, Some(path)) => match read(Path::new(path)) {
-            Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
-                errors.push(format!("{}: the file is empty; write the password into it", file.shown()));
-                None
-            }
-            Ok(text) => Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())),
-            Err(e) => {
-                errors.push(unreadable(file, &e));
-                None
-            }
-        },
+        (None, Some(_)) => secret_file(file, "password", read, errors),
         (None, None) => None,
+    }
+}
+
+/// The first line of a file that holds a secret, where a setting names one.
+fn secret_file(
+    setting: &Setting,
+    what: &str,
+    read: &impl Fn(&Path) -> io::Result<String>,
+    errors: &mut Vec<String>,
+) -> Option<Secret<String>> {
+    let mut refuse = |why: String| {
+        errors.push(why);
+        None
+    };
+    match read(Path::new(setting.given()?)).map(Zeroizing::new) {
+        Err(e) => refuse(unreadable(setting, &e)),
+        Ok(text) => match text.trim_end_matches(['\r', '\n']) {
+            "" => refuse(format!("{}: the file is empty; write the {what} into it", setting.shown())),
+            secret => Some(Secret::new(secret.to_owned())),
+        },
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Certs {
     pub lock_timeout: Duration,
     /// The user's own CA, if any.
     pub own_ca: Option<OwnCa>,
+    /// Passphrase of the CA key: content of `WARDEN_CA_KEY_PASSPHRASE_FILE`.
+    pub ca_key_passphrase: Option<Secret<String>>,
 }
 
 /// `WARDEN_CA_CERT_FILE` and `WARDEN_CA_KEY_FILE`.

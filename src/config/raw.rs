@@ -55,6 +55,7 @@ pub(super) struct Raw {
     pub(super) lock_timeout: Setting,
     pub(super) ca_cert_file: Setting,
     pub(super) ca_key_file: Setting,
+    pub(super) ca_key_passphrase_file: Setting,
     pub(super) token_issuer: Setting,
     pub(super) token_audience: Setting,
     pub(super) token_ttl: Setting,

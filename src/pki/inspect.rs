@@ -120,14 +120,7 @@ impl Certificate {
 
     /// Its PEM.
     pub fn to_pem(&self) -> String {
-        let text = STANDARD.encode(&self.der);
-        let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-        for line in text.as_bytes().chunks(64) {
-            pem.push_str(&String::from_utf8_lossy(line));
-            pem.push('\n');
-        }
-        pem.push_str("-----END CERTIFICATE-----\n");
-        pem
+        pem("CERTIFICATE", &self.der)
     }
 
     /// Issuer and subject are the same name.
@@ -148,6 +141,16 @@ impl Certificate {
             return Ok(());
         }
         Err(Error::KeyMismatch { subject: self.subject.clone(), serial: self.serial.clone() })
+    }
+
+    /// Whether a KeyUsage, where there is one, allows signatures: TLS 1.3 needs them of every leaf (RFC 8446 §4.4.2.2).
+    pub fn may_sign_handshakes(&self) -> bool {
+        let parsed = X509Certificate::from_der(&self.der);
+        parsed.is_ok_and(|(_, c)| match c.key_usage() {
+            Ok(Some(usage)) => usage.value.digital_signature(),
+            Ok(None) => true,
+            Err(_) => false,
+        })
     }
 
     /// Errors unless this certificate may sign others; a self-issued one must also carry its own valid signature.
@@ -181,6 +184,18 @@ impl Certificate {
             Err(e) => untrusted(format!("does not carry a valid signature of {}: {e}", issuer.subject)),
         }
     }
+}
+
+/// RFC 7468 text of what is no secret.
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    for line in text.as_bytes().chunks(64) {
+        pem.push_str(&String::from_utf8_lossy(line));
+        pem.push('\n');
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
 }
 
 fn unreadable(detail: String) -> Error {

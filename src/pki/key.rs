@@ -1,6 +1,8 @@
 //! Private keys of certificates.
 
 use rcgen::{KeyPair, PublicKeyData};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use zeroize::Zeroizing;
 
 use super::Error;
 use crate::secret::Secret;
@@ -25,6 +27,17 @@ impl Key {
             return Err(Error::Unreadable { what: "private key", detail });
         }
         KeyPair::from_pem(pem).map(Self).map_err(|e| Error::Unreadable { what: "private key", detail: e.to_string() })
+    }
+
+    /// Reads PKCS#8 DER.
+    pub(super) fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
+        let read = KeyPair::try_from(&PrivatePkcs8KeyDer::from(der));
+        read.map(Self).map_err(|e| Error::Unreadable { what: "private key", detail: e.to_string() })
+    }
+
+    /// PKCS#8 DER.
+    pub(super) fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.0.serialize_der())
     }
 
     /// PKCS#8 PEM.

@@ -10,6 +10,8 @@ mod chain;
 mod inspect;
 mod key;
 mod leaf;
+mod request;
+mod sealed;
 
 pub use authority::Authority;
 pub(crate) use authority::trust;
@@ -18,6 +20,7 @@ pub use chain::{Purpose, verify};
 pub use inspect::Certificate;
 pub use key::Key;
 pub use leaf::{Leaf, Profile};
+pub use sealed::{Vault, is_sealed};
 
 /// What can be wrong with certificates and keys. Messages read after the name of the file they are about.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,15 @@ pub enum Error {
         /// The parser's words.
         detail: String,
     },
+    /// An encrypted key, and no passphrase.
+    #[error("is encrypted, and there is no passphrase for it")]
+    NoPassphrase,
+    /// An encrypted key that the passphrase does not open.
+    #[error("is encrypted, and not by this passphrase (or damaged)")]
+    WrongPassphrase,
+    /// An encrypted key of a kind that is not read.
+    #[error("is encrypted by {0}, which is not read here")]
+    Cipher(String),
     /// Key and certificate of a pair do not belong together.
     #[error("is not the key of certificate {subject} (serial {serial})")]
     KeyMismatch {
@@ -68,6 +80,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// What to do about a CA key that can't be opened; `None` for all else.
+    pub fn unsealing(&self) -> Option<&'static str> {
+        match self {
+            Self::NoPassphrase => Some("put its passphrase into a file and name that in WARDEN_CA_KEY_PASSPHRASE_FILE"),
+            Self::WrongPassphrase => {
+                Some("the file WARDEN_CA_KEY_PASSPHRASE_FILE names must hold the passphrase it was encrypted with")
+            }
+            Self::Cipher(_) => Some("convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW-KEY"),
+            _ => None,
+        }
+    }
+
     fn make(operation: &'static str) -> impl FnOnce(rcgen::Error) -> Self {
         move |e| Self::Make { operation, detail: e.to_string() }
     }

@@ -9,6 +9,7 @@ use super::{
     artefact::{FLAT, TokenId},
     bundles, doubt,
     inputs::{self, OwnCaFiles},
+    install::{self, Installation},
     judge::{Judged, Scene, judge},
     make::{Maker, authority},
     plan::{Item, Plan, plan},
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     config::Config,
     gateway::link::Revocations,
-    pki::Authority,
+    pki::{Authority, Vault},
     store::{Generations, Mounts, Set, Snapshot},
 };
 
@@ -58,7 +59,7 @@ pub fn apply_with(
     mounts: &Mounts,
     say: &mut dyn FnMut(Event),
 ) -> Result<Live, Error> {
-    bring_about(config, now, request, &Revocations::default(), mounts, say)
+    bring_about(config, now, request, Given::Nothing, mounts, say)
 }
 
 /// Adds to what is revoked. A token or client certificate of the warden's own that is hit is replaced at once.
@@ -72,14 +73,32 @@ pub fn revoke(
         let what = "is one of the warden's own: its tokens, new ones too, are refused from now on";
         say(Event::Warning(format!("the subject {own} {what}")));
     }
-    bring_about(config, now, Request::Revoke, revoked, &Mounts::read()?, say)
+    bring_about(config, now, Request::Revoke, Given::Revoked(revoked), &Mounts::read()?, say)
+}
+
+/// Puts certificates that somebody else signed in their places, all of them or none.
+pub fn install(
+    config: &Config,
+    now: OffsetDateTime,
+    given: &Installation,
+    say: &mut dyn FnMut(Event),
+) -> Result<Live, Error> {
+    bring_about(config, now, Request::Install, Given::Signed(given), &Mounts::read()?, say)
+}
+
+/// What somebody brings to a change.
+#[derive(Clone, Copy)]
+enum Given<'a> {
+    Nothing,
+    Revoked(&'a Revocations),
+    Signed(&'a Installation),
 }
 
 fn bring_about(
     config: &Config,
     now: OffsetDateTime,
     request: Request,
-    revoked: &Revocations,
+    given: Given<'_>,
     mounts: &Mounts,
     say: &mut dyn FnMut(Event),
 ) -> Result<Live, Error> {
@@ -90,14 +109,16 @@ fn bring_about(
     let foreign = inputs::problems(&config.certs.dir, &snapshot);
     refuse(foreign)?;
     let found = inputs::to_set(&snapshot);
-    let set = inputs::with_revoked(&found, revoked);
-    let run = Run { config, now, own_ca: own_ca.as_ref(), folder: &folder };
+    let run = Run { config, now, own_ca: own_ca.as_ref(), folder: &folder, vault: vault(config) };
+    let (set, replaced) = run.given(&found, given, say)?;
+    // What is installed already is not published again.
+    let request = if request == Request::Install && set == found { Request::Timeless } else { request };
     let judged = judge(&set, &run.scene());
     let plan = plan(&judged, request, now).map_err(Error::Refused)?;
     plan.warnings.iter().for_each(|warning| say(Event::Warning(warning.clone())));
 
-    let adopted = run.adopt(&snapshot, &found, &judged, say)?;
-    let (set, published) = run.carry_out(set, &judged, &plan, say)?;
+    let adopted = run.adopt(&snapshot, &found, say)?;
+    let (set, published) = run.carry_out(set, replaced, &judged, &plan, say)?;
     if adopted.is_none() && published.is_none() {
         folder.repair(&snapshot, &set)?.into_iter().for_each(|done| say(Event::Repaired(done)));
     }
@@ -120,7 +141,11 @@ pub fn open_authority(config: &Config) -> Result<Authority, Error> {
     let own_ca = inputs::own_ca(config)?;
     let snapshot = Generations::open_existing(&config.certs.dir)?.snapshot_unlocked(&FLAT)?;
     refuse(inputs::problems(&config.certs.dir, &snapshot))?;
-    authority(&inputs::to_set(&snapshot), own_ca.as_ref())
+    authority(&inputs::to_set(&snapshot), own_ca.as_ref(), &vault(config))
+}
+
+pub(super) fn vault(config: &Config) -> Vault {
+    Vault::new(config.certs.ca_key_passphrase.clone())
 }
 
 fn refuse(problems: Vec<Problem>) -> Result<(), Error> {
@@ -132,26 +157,39 @@ struct Run<'a> {
     now: OffsetDateTime,
     own_ca: Option<&'a OwnCaFiles>,
     folder: &'a Generations,
+    vault: Vault,
 }
 
 impl Run<'_> {
     fn scene(&self) -> Scene<'_> {
-        Scene { config: self.config, own_ca: self.own_ca, now: self.now }
+        Scene { config: self.config, own_ca: self.own_ca, now: self.now, vault: &self.vault }
+    }
+
+    /// The set with what was brought, and what of it is another now.
+    fn given(
+        &self,
+        found: &Set,
+        given: Given<'_>,
+        say: &mut dyn FnMut(Event),
+    ) -> Result<(Set, BTreeSet<&'static str>), Error> {
+        match given {
+            Given::Nothing => Ok((found.clone(), BTreeSet::new())),
+            Given::Revoked(revoked) => Ok((inputs::with_revoked(found, revoked), BTreeSet::new())),
+            Given::Signed(given) => {
+                let accepted = install::accept(found, given, &self.scene())?;
+                accepted.events.into_iter().for_each(say);
+                Ok((accepted.set, accepted.replaced))
+            }
+        }
     }
 
     /// Flat files become a generation of exactly their content first, so that a reader sees the same bytes at every
     /// moment; what is due comes after.
-    fn adopt(
-        &self,
-        snapshot: &Snapshot,
-        set: &Set,
-        judged: &Judged,
-        say: &mut dyn FnMut(Event),
-    ) -> Result<Option<u64>, Error> {
+    fn adopt(&self, snapshot: &Snapshot, set: &Set, say: &mut dyn FnMut(Event)) -> Result<Option<u64>, Error> {
         if snapshot.flat.is_empty() {
             return Ok(None);
         }
-        let absent = absent(judged);
+        let absent = absent(&judge(set, &self.scene()));
         let generation = self.folder.publish(set, self.now, &|staged| self.check(staged, &absent))?;
         say(Event::Adopted(snapshot.flat.iter().cloned().collect()));
         Ok(Some(generation))
@@ -160,6 +198,7 @@ impl Run<'_> {
     fn carry_out(
         &self,
         set: Set,
+        replaced: BTreeSet<&'static str>,
         judged: &Judged,
         plan: &Plan,
         say: &mut dyn FnMut(Event),
@@ -169,7 +208,7 @@ impl Run<'_> {
         }
         let certificates = plan.makes.iter().any(|make| make.item.is_certificate());
         let tokens = plan.makes.iter().any(|make| make.item.is_token());
-        let mut maker = Maker::new(self.config, self.own_ca, judged, self.now, set);
+        let mut maker = Maker::new(&self.scene(), judged, set, replaced);
         let mut made = BTreeSet::new();
         for (wanted, first, is) in [
             (certificates, Event::GeneratingCertificates, Item::is_certificate as fn(Item) -> bool),

@@ -75,6 +75,28 @@ impl LeafId {
         }
     }
 
+    /// One word for it, as `cert csr` takes it.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Worker => "worker",
+            Self::Ui => "ui",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    /// Path of the key of a request under way, where it is not the leaf's current one.
+    pub(super) const fn requested_key(self) -> &'static str {
+        match self {
+            Self::Server => "bundles/requested/server.key",
+            Self::Client => "bundles/requested/client.key",
+            Self::Worker => "bundles/requested/worker.key",
+            Self::Ui => "bundles/requested/ui.key",
+            Self::Postgres => "bundles/requested/postgres.key",
+        }
+    }
+
     pub(super) const fn purpose(self) -> Purpose {
         match self {
             Self::Server | Self::Postgres => Purpose::Server,

@@ -7,7 +7,7 @@ use super::{
     judge::{Judgement, Scene, Window, date, text},
 };
 use crate::{
-    pki::{Authority, Certificate, trust},
+    pki::{Authority, Certificate, is_sealed, trust},
     store::Set,
 };
 
@@ -23,17 +23,22 @@ pub(super) enum Issuing {
     },
 }
 
+/// The other way to a leaf.
+const SIGN: &str = "have it signed elsewhere: `temporal-warden cert csr`, then `cert install`";
+
 /// What is known of the CA.
 pub(super) struct Found {
     pub(super) judgement: Judgement,
     pub(super) issuing: Issuing,
     pub(super) trust: Vec<Certificate>,
     pub(super) new_trust: Option<String>,
+    /// A key in clear although there is a passphrase to encrypt it by.
+    pub(super) unsealed: Option<Problem>,
 }
 
 impl Found {
     fn only(judgement: Judgement) -> Self {
-        Self { judgement, issuing: Issuing::Possible, trust: Vec::new(), new_trust: None }
+        Self { judgement, issuing: Issuing::Possible, trust: Vec::new(), new_trust: None, unsealed: None }
     }
 }
 
@@ -46,6 +51,7 @@ pub(super) fn judge(set: &Set, scene: &Scene<'_>) -> Found {
 
 fn judge_ours(set: &Set, scene: &Scene<'_>) -> Found {
     let (cert, key) = (text(set, CA_CERT), text(set, CA_KEY));
+    let unsealed = key.as_deref().and_then(|key| in_clear(key, scene.at(CA_KEY), scene));
     let fix =
         format!("restore it from a backup; to start over with a new CA empty {}", scene.config.certs.dir.display());
     let Some(cert) = cert else {
@@ -60,15 +66,18 @@ fn judge_ours(set: &Set, scene: &Scene<'_>) -> Found {
         Ok(certificates) => certificates,
         Err(e) => return Found::only(scene.problem(CA_CERT, e, fix)),
     };
-    let issuing = match key {
-        Some(key) => match Authority::load(&cert, &key) {
-            Ok(_) => Issuing::Possible,
-            Err(e) => return Found::only(scene.problem(CA_KEY, e, fix)),
+    let issuing = match key.as_deref() {
+        Some(key) => match open(&cert, key, scene) {
+            Ok(()) => Issuing::Possible,
+            Err(e) => {
+                let fix = e.unsealing().map_or(fix, str::to_owned);
+                return Found::only(scene.problem(CA_KEY, e, fix));
+            }
         },
-        None => Issuing::Offline { fix: format!("put the CA's key at {}", scene.at(CA_KEY).display()) },
+        None => Issuing::Offline { fix: format!("put the CA's key at {}, or {SIGN}", scene.at(CA_KEY).display()) },
     };
     let judgement = by_time(&certificates[0], |what| scene.problem(CA_CERT, what, fix));
-    Found { judgement: judgement(scene), issuing, trust: certificates, new_trust: None }
+    Found { judgement: judgement(scene), issuing, trust: certificates, new_trust: None, unsealed }
 }
 
 fn judge_own(own: &OwnCaFiles, set: &Set, scene: &Scene<'_>) -> Found {
@@ -80,17 +89,18 @@ fn judge_own(own: &OwnCaFiles, set: &Set, scene: &Scene<'_>) -> Found {
         Ok(certificates) => certificates,
         Err(e) => return Found::only(broken(&own.cert_file, e.to_string(), fix)),
     };
-    let mut issuing = Issuing::Offline { fix: "set WARDEN_CA_KEY_FILE".to_owned() };
+    let mut issuing = Issuing::Offline { fix: format!("set WARDEN_CA_KEY_FILE, or {SIGN}") };
     if let (Some(path), Some(key)) = (&own.key_file, &own.key_pem) {
-        if let Err(e) = Authority::load(&own.cert_pem, key.expose()) {
+        if let Err(e) = open(&own.cert_pem, key.expose(), scene) {
             let fix = "WARDEN_CA_KEY_FILE must hold the key of the first certificate of WARDEN_CA_CERT_FILE";
+            let fix = e.unsealing().unwrap_or(fix);
             return Found::only(broken(path, e.to_string(), fix));
         }
         issuing = Issuing::Possible;
     }
     // A CA key of the warden's own beside another CA would be lost with the generations it is in.
     if let Some(key) = text(set, CA_KEY)
-        && Authority::load(&own.cert_pem, &key).is_err()
+        && open(&own.cert_pem, &key, scene).is_err()
     {
         let fix = "WARDEN_CA_CERT_FILE names another: move this key to a safe place first";
         return Found::only(scene.problem(CA_KEY, "is the key of the CA the warden made", fix));
@@ -99,7 +109,20 @@ fn judge_own(own: &OwnCaFiles, set: &Set, scene: &Scene<'_>) -> Found {
     let new_trust = text(set, CA_CERT).is_none_or(|old| old != pem).then_some(pem);
     let judgement = by_time(&certificates[0], |what| broken(&own.cert_file, what, "renew it and start again"));
     let trust = trust(&certificates).cloned().collect();
-    Found { judgement: judgement(scene), issuing, trust, new_trust }
+    let key = own.key_pem.as_ref().zip(own.key_file.as_ref());
+    let unsealed = key.and_then(|(pem, path)| in_clear(pem.expose(), path.clone(), scene));
+    Found { judgement: judgement(scene), issuing, trust, new_trust, unsealed }
+}
+
+/// Errors unless the key, encrypted or not, is that of the first certificate, and that one may sign.
+fn open(cert: &str, key: &str, scene: &Scene<'_>) -> Result<(), crate::pki::Error> {
+    Authority::load(cert, scene.vault.open(key)?.expose()).map(drop)
+}
+
+fn in_clear(key: &str, path: std::path::PathBuf, scene: &Scene<'_>) -> Option<Problem> {
+    let what = "is not encrypted although WARDEN_CA_KEY_PASSPHRASE_FILE is set".to_owned();
+    let fix = "encrypt it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW-KEY".to_owned();
+    (scene.vault.seals() && !is_sealed(key)).then_some(Problem { path, what, fix })
 }
 
 fn read(pem: &str) -> Result<Vec<Certificate>, crate::pki::Error> {

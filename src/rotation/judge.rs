@@ -17,7 +17,7 @@ use super::{
     signing,
     state::State,
 };
-use crate::{config::Config, gateway::link::Revocations, store::Set};
+use crate::{config::Config, gateway::link::Revocations, pki::Vault, store::Set};
 
 /// From when to when something is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +98,8 @@ pub(super) struct Judged {
     pub(super) overlap: Option<Overlap>,
     /// The trust bundle that should be in `ca.crt`, when the user's own CA says another than is there.
     pub(super) new_trust: Option<String>,
+    /// The CA key lies in clear although there is a passphrase.
+    pub(super) unsealed: Option<Problem>,
     pub(super) leafs: BTreeMap<LeafId, Judgement>,
     pub(super) signing_key: Judgement,
     pub(super) public_key: Judgement,
@@ -131,6 +133,8 @@ pub(super) struct Scene<'a> {
     pub(super) config: &'a Config,
     pub(super) own_ca: Option<&'a OwnCaFiles>,
     pub(super) now: OffsetDateTime,
+    /// Opens the CA key.
+    pub(super) vault: &'a Vault,
 }
 
 impl Scene<'_> {
@@ -174,6 +178,7 @@ pub(super) fn judge(set: &Set, scene: &Scene<'_>) -> Judged {
         own_ca: scene.own_ca.is_some(),
         overlap,
         new_trust: found.new_trust,
+        unsealed: found.unsealed,
         leafs,
         signing_key: keys.private,
         public_key: keys.public,

@@ -45,6 +45,8 @@ pub(super) fn judge(id: LeafId, set: &Set, scene: &Scene<'_>, authority: &Found)
         if let Some(reason) = other_sans(id, &chain[0], scene) {
             return Judgement::Stale { window, reason, by_time: false };
         }
+    } else if let Some(lacking) = lacking_sans(id, &chain[0], scene) {
+        return Judgement::Stale { window, reason: lacking, by_time: false };
     }
     by_time_and_authority(window, scene, authority)
 }
@@ -88,6 +90,13 @@ fn other_sans(id: LeafId, leaf: &Certificate, scene: &Scene<'_>) -> Option<Strin
         (true, _) => format!("has names no longer wanted: {less}"),
         (false, false) => format!("lacks the names {more} and has {less}"),
     })
+}
+
+/// Somebody else's CA may certify more names than are asked for, not fewer.
+pub(super) fn lacking_sans(id: LeafId, leaf: &Certificate, scene: &Scene<'_>) -> Option<String> {
+    let wanted = id.sans(scene.config).iter();
+    let lacking: Vec<_> = wanted.filter(|name| !leaf.sans.contains(name)).map(ToString::to_string).collect();
+    (!lacking.is_empty()).then(|| format!("lacks the names {}", lacking.join(", ")))
 }
 
 /// A leaf that already ends with its CA gains nothing from being issued again.

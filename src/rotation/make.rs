@@ -9,7 +9,7 @@ use super::{
     Error,
     artefact::{CA_CERT, CA_KEY, JWKS, LeafId, PASSWORD, PUBLIC_KEY, REVOCATIONS, SIGNING_KEY, STATE, TokenId, mode},
     inputs::OwnCaFiles,
-    judge::{Judged, revocations, span, text},
+    judge::{Judged, Scene, revocations, span, text},
     leafs,
     plan::{Item, KeyChoice},
     signing,
@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    pki::{Authority, Certificate, Key},
+    pki::{Authority, Certificate, Key, Vault},
+    secret::Secret,
     store::{File, Set},
     tokens::{Grant, SigningKey, jwks, mint},
 };
@@ -35,18 +36,15 @@ pub(super) struct Maker<'a> {
     replaced: BTreeSet<&'static str>,
     /// Carried by leaf chains while the CA before is trusted.
     pub(super) cross: Option<Certificate>,
+    /// Opens and encrypts the CA key.
+    pub(super) vault: &'a Vault,
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(
-        config: &'a Config,
-        own_ca: Option<&'a OwnCaFiles>,
-        judged: &'a Judged,
-        now: OffsetDateTime,
-        set: Set,
-    ) -> Self {
+    pub(super) fn new(scene: &Scene<'a>, judged: &'a Judged, set: Set, replaced: BTreeSet<&'static str>) -> Self {
         let cross = judged.overlap.as_ref().and_then(|overlap| overlap.cross.clone());
-        Self { config, own_ca, judged, now, state: State::of(&set), set, replaced: BTreeSet::new(), cross }
+        let (config, own_ca, now, vault) = (scene.config, scene.own_ca, scene.now, scene.vault);
+        Self { config, own_ca, judged, now, state: State::of(&set), set, replaced, cross, vault }
     }
 
     /// Makes one item; answers with its name.
@@ -59,6 +57,13 @@ impl<'a> Maker<'a> {
                 let trust = self.judged.new_trust.clone().unwrap_or_default();
                 Ok(self.put(CA_CERT, trust))
             }
+            Item::SealKey => {
+                let clear = self.vault.open(&text(&self.set, CA_KEY).unwrap_or_default()).map_err(pki_error(CA_KEY))?;
+                self.put_ca_key(&clear)?;
+                Ok(CA_KEY)
+            }
+            // It lies in the set already: the publication is what is left to do.
+            Item::Signed => Ok("what was given"),
             Item::Leaf(id, choice) => self.make_leaf(id, choice),
             Item::SigningKey => {
                 let key = SigningKey::generate().map_err(token_error(SIGNING_KEY))?;
@@ -96,13 +101,20 @@ impl<'a> Maker<'a> {
 
     fn make_authority(&mut self) -> Result<&'static str, Error> {
         let made = Authority::create(self.now, span(self.config.certs.ca_ttl)).map_err(pki_error(CA_CERT))?;
-        self.put(CA_KEY, made.key_pem().expose());
+        self.put_ca_key(&made.key_pem())?;
         Ok(self.put(CA_CERT, made.trust_pem()))
+    }
+
+    /// Encrypted where there is a passphrase.
+    pub(super) fn put_ca_key(&mut self, clear: &Secret<String>) -> Result<(), Error> {
+        let written = self.vault.close(clear).map_err(pki_error(CA_KEY))?;
+        self.put(CA_KEY, written.expose());
+        Ok(())
     }
 
     pub(super) fn make_leaf(&mut self, id: LeafId, choice: KeyChoice) -> Result<&'static str, Error> {
         let Some(profile) = id.profile(self.config) else { return Ok(id.cert()) };
-        let authority = authority(&self.set, self.own_ca)?;
+        let authority = authority(&self.set, self.own_ca, self.vault)?;
         let kept = match choice {
             KeyChoice::Keep => text(&self.set, id.key()).map(|pem| Key::from_pem(&pem)),
             KeyChoice::New => None,
@@ -166,15 +178,16 @@ impl<'a> Maker<'a> {
 }
 
 /// The CA that signs: the user's, or the warden's in the set.
-pub(super) fn authority(set: &Set, own_ca: Option<&OwnCaFiles>) -> Result<Authority, Error> {
-    let loaded = match own_ca.map(|own| (own, own.key_pem.as_ref())) {
-        Some((own, Some(key))) => Authority::load(&own.cert_pem, key.expose()),
-        Some((_, None)) => Err(crate::pki::Error::NoPem("private key")),
-        None => Authority::load(
-            &text(set, CA_CERT).unwrap_or_default(),
-            &Zeroizing::new(text(set, CA_KEY).unwrap_or_default().into_owned()),
-        ),
+pub(super) fn authority(set: &Set, own_ca: Option<&OwnCaFiles>, vault: &Vault) -> Result<Authority, Error> {
+    let (cert, key) = match own_ca {
+        Some(own) => (own.cert_pem.clone(), own.key_pem.clone()),
+        None => {
+            let get = |path| text(set, path).map(|text| text.into_owned());
+            (get(CA_CERT).unwrap_or_default(), get(CA_KEY).map(Secret::new))
+        }
     };
+    let key = key.ok_or(crate::pki::Error::NoPem("private key"));
+    let loaded = key.and_then(|key| vault.open(key.expose())).and_then(|key| Authority::load(&cert, key.expose()));
     loaded.map_err(pki_error(CA_KEY))
 }
 

@@ -7,8 +7,10 @@ mod apply;
 mod artefact;
 mod authority;
 mod bundles;
+mod csr;
 mod doubt;
 mod inputs;
+mod install;
 mod judge;
 mod leafs;
 mod live;
@@ -22,9 +24,11 @@ mod successor;
 mod summary;
 mod wish;
 
-pub use apply::{apply, apply_with, current_generation, make_alone, open_authority, revoke};
+pub use apply::{apply, apply_with, current_generation, install, make_alone, open_authority, revoke};
 pub use bundles::{BundleReport, BundleState};
+pub use csr::{Csr, CsrWish, requests};
 pub use doubt::{Glance, Sight, Watch, at_start as doubt_at_start};
+pub use install::{Installation, Signed};
 pub use live::{Live, Pair};
 pub use plan::{KeyChoice, Request};
 pub use report::{Artefact, Report, State, inspect};
@@ -108,6 +112,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A certificate that somebody else signed took its place.
+    Installed {
+        /// Its name.
+        name: String,
+        /// Who signed it, and until when.
+        what: String,
+    },
     /// Flat files found in the folder became a generation.
     Adopted(Vec<String>),
     /// The set was published.
@@ -131,6 +142,7 @@ impl fmt::Display for Event {
             Self::GeneratingTokens => f.write_str("Generating Temporal JWT tokens..."),
             Self::TokensGenerated => f.write_str("✅ Temporal JWT tokens generated successfully"),
             Self::Made { name, reason } => write!(f, "made {name}: {reason}"),
+            Self::Installed { name, what } => write!(f, "installed {name}: {what}"),
             Self::Adopted(names) => write!(f, "took over files found in the folder: {}", names.join(", ")),
             Self::Published { generation } => write!(f, "published generation {generation}"),
             Self::Repaired(what) | Self::Warning(what) => f.write_str(what),

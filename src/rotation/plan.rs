@@ -43,6 +43,8 @@ pub enum Request {
     FinishKey,
     /// Signing keys before the current one are no longer trusted.
     RetireKeys,
+    /// Certificates that somebody else signed take their places.
+    Install,
     /// What was revoked is put on record, and what was revoked of the warden's own is replaced.
     Revoke,
 }
@@ -58,20 +60,21 @@ impl Request {
             Self::RetireCa => Act::RetireCa,
             Self::RotateKey => Act::RotateKey,
             Self::RetireKeys => Act::RetireKeys,
+            Self::Install => Act::InstallCertificates,
             Self::Revoke => Act::Revoke,
         }
     }
 
-    /// A start or a timer, not a person.
-    fn is_automatic(self) -> bool {
-        matches!(self, Self::MakeMissing | Self::Timeless)
+    /// Whether what no longer fits is made anew beside what is asked for.
+    fn adjusts(self) -> bool {
+        matches!(self, Self::MakeMissing | Self::Timeless | Self::Install)
     }
 
     /// Whether tokens are made anew; with `binding` they are bound to certificates, and go with those.
     pub fn mints(self, binding: bool) -> bool {
         match self {
             Self::Tokens | Self::FinishKey => true,
-            Self::Certificates { .. } | Self::RotateCa { .. } => binding,
+            Self::Certificates { .. } | Self::RotateCa { .. } | Self::Install => binding,
             _ => false,
         }
     }
@@ -96,6 +99,10 @@ pub(super) enum Item {
     /// The CA before this one goes.
     Retirement,
     Trust,
+    /// The CA key, encrypted.
+    SealKey,
+    /// What somebody else signed.
+    Signed,
     Leaf(LeafId, KeyChoice),
     SigningKey,
     /// The signing key after this one.
@@ -168,6 +175,9 @@ pub(super) fn plan(judged: &Judged, request: Request, now: OffsetDateTime) -> Re
         }
     }
     plan_authority(judged, request, now, &mut plan, &mut problems);
+    if request == Request::Install {
+        plan.add(Item::Signed, "signed elsewhere");
+    }
     plan_leafs(judged, request, now, &mut plan, &mut problems);
     plan_keys(judged, request, now, &mut plan);
     plan_tokens(judged, request, &mut plan);
@@ -188,7 +198,7 @@ fn blocks(name: &str, request: Request) -> bool {
     let of_keys = name.contains("jwt-") || name.contains("jwks");
     match request {
         Request::MakeMissing | Request::Timeless | Request::RetireCa => true,
-        Request::Certificates { .. } => name == CA_CERT,
+        Request::Certificates { .. } | Request::Install => name == CA_CERT,
         Request::RotateCa { .. } => name == CA_CERT || name == STATE,
         Request::Tokens | Request::FinishKey => of_keys,
         Request::RotateKey | Request::RetireKeys => of_keys || name == STATE,
@@ -207,6 +217,14 @@ fn plan_authority(
         plan.add(Item::Trust, "WARDEN_CA_CERT_FILE says so");
     }
     plan.add_missing(Item::Authority, &judged.authority);
+    match &judged.unsealed {
+        Some(clear) if judged.own_ca => plan.warnings.push(clear.to_string()),
+        // A new CA has its key encrypted anyway.
+        Some(_) if request.adjusts() => {
+            plan.add(Item::SealKey, "WARDEN_CA_KEY_PASSPHRASE_FILE asks for an encrypted key")
+        }
+        _ => {}
+    }
     let due = judged.authority.window().map(|w| w.due()).filter(|due| *due <= now);
     match (request, &judged.overlap, due) {
         (Request::RotateCa { .. }, _, _) if judged.authority.is_there() => match may_roll_over(judged) {
@@ -298,7 +316,7 @@ fn keeps_key(judgement: &Judgement) -> bool {
 /// Why a start or a timer replaces this.
 fn stale(judgement: &Judgement, request: Request) -> Option<&str> {
     match judgement {
-        Judgement::Stale { reason, by_time, .. } if request.is_automatic() => {
+        Judgement::Stale { reason, by_time, .. } if request.adjusts() => {
             (!by_time || request == Request::MakeMissing).then_some(reason)
         }
         _ => None,

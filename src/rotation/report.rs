@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::{
     Error, Problem,
+    apply::vault,
     artefact::{CA_CERT, FLAT, JWKS},
     authority::Issuing,
     inputs,
@@ -111,7 +112,7 @@ pub fn inspect(config: &Config, now: OffsetDateTime) -> Result<Report, Error> {
     let own_ca = inputs::own_ca(config)?;
     let snapshot = Generations::open_existing(&config.certs.dir)?.snapshot_unlocked(&FLAT)?;
     let set = inputs::to_set(&snapshot);
-    let judged = judge(&set, &Scene { config, own_ca: own_ca.as_ref(), now });
+    let judged = judge(&set, &Scene { config, own_ca: own_ca.as_ref(), now, vault: &vault(config) });
     let problems = inputs::problems(&config.certs.dir, &snapshot).iter().map(Problem::to_string).collect();
     Ok(Report { generation: snapshot.generation, artefacts: artefacts(config, &set, &judged, now), problems })
 }

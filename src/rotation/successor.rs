@@ -2,7 +2,7 @@
 
 use super::{
     Error,
-    artefact::{CA_CERT, CA_KEY, JWKS, LeafId, PUBLIC_KEY, SIGNING_KEY},
+    artefact::{CA_CERT, JWKS, LeafId, PUBLIC_KEY, SIGNING_KEY},
     judge::{span, text},
     make::{Maker, authority, pki_error, token_error},
     overlap::{self, certificates},
@@ -17,7 +17,7 @@ use crate::{
 impl Maker<'_> {
     /// A new CA that the old one signed as well. `ca.crt` keeps everything that was in it, behind the new one.
     pub(super) fn roll_over(&mut self) -> Result<&'static str, Error> {
-        let old = authority(&self.set, self.own_ca)?;
+        let old = authority(&self.set, self.own_ca, self.vault)?;
         let new = Authority::create(self.now, span(self.config.certs.ca_ttl)).map_err(pki_error(CA_CERT))?;
         let cross = old.cross_sign(&new, self.now).map_err(pki_error(CA_CERT))?;
         self.cross = Certificate::all_from_pem(&cross).map_err(pki_error(CA_CERT))?.into_iter().next();
@@ -26,7 +26,7 @@ impl Maker<'_> {
         self.state.overlap_ends = Some(ends);
         self.state.old_ca = Some(old.certificate().fingerprint.clone());
         let before = text(&self.set, CA_CERT).unwrap_or_default().into_owned();
-        self.put(CA_KEY, new.key_pem().expose());
+        self.put_ca_key(&new.key_pem())?;
         Ok(self.put(CA_CERT, format!("{}{before}", new.trust_pem())))
     }
 

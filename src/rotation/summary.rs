@@ -16,7 +16,7 @@ impl Summary {
     /// Takes notice of one event.
     pub fn hear(&mut self, event: &Event) {
         match event {
-            Event::Made { name, .. } => self.made.push(name.clone()),
+            Event::Made { name, .. } | Event::Installed { name, .. } => self.made.push(name.clone()),
             Event::Published { generation } => self.generation = Some(*generation),
             _ => {}
         }

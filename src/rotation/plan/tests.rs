@@ -33,6 +33,7 @@ fn all(judgement: &Judgement) -> Judged {
         own_ca: false,
         overlap: None,
         new_trust: None,
+        unsealed: None,
         leafs: LeafId::ALL.into_iter().map(|id| (id, one())).collect(),
         signing_key: one(),
         public_key: one(),
