@@ -55,6 +55,11 @@ pub enum Request {
         /// What.
         given: rotation::Installation,
     },
+    /// Make a client certificate for somebody further.
+    Issue {
+        /// Whose.
+        wish: rotation::IssueWish,
+    },
     /// Mint a token.
     Mint {
         /// What it should say.
@@ -89,6 +94,8 @@ pub enum Reply {
         /// One for each leaf.
         requests: Vec<rotation::Csr>,
     },
+    /// Answer to [`Request::Issue`].
+    Issued(Box<rotation::Issued>),
     /// Answer to [`Request::Mint`].
     Token {
         /// The compact token.

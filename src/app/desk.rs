@@ -55,6 +55,10 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
             Ok(requests) => Reply::Requests { requests },
             Err(reason) => Reply::Failed { reason },
         },
+        Request::Issue { wish } => match issue(warden, wish).await {
+            Ok(issued) => Reply::Issued(Box::new(issued)),
+            Err(reason) => Reply::Failed { reason },
+        },
         Request::Mint { wish } => match mint(warden, wish).await {
             Ok(token) => Reply::Token { token },
             Err(reason) => Reply::Failed { reason },
@@ -71,6 +75,9 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
             let claims = claimed(token.expose()).unwrap_or_default();
             warden.audit.journal.note(act, server.by(), &format!("{what}{}", rotation::minted(&claims)));
         }
+        (Some((act, what)), Reply::Issued(issued)) => {
+            warden.audit.journal.note(act, server.by(), &format!("{what}{issued}"));
+        }
         (Some((act, what)), _) => warden.audit.journal.note(act, server.by(), what.trim_end_matches("; ")),
     }
     server.reply(&reply).await;
@@ -84,6 +91,7 @@ fn act(request: &Request) -> Option<(Act, String)> {
         Request::Revoke { revoked } => Some((Act::Revoke, format!("{revoked}; "))),
         Request::Install { given } => Some((Act::InstallCertificates, given.to_string())),
         Request::Csr { wish } => Some((Act::RequestCertificates, wish.to_string())),
+        Request::Issue { wish } => Some((Act::IssueCertificate, format!("{}; ", wish.name))),
         Request::Mint { .. } => Some((Act::MintToken, String::new())),
         Request::TellDependents => Some((Act::TellDependents, String::new())),
     }
@@ -157,6 +165,17 @@ async fn requests(warden: &Warden, wish: rotation::CsrWish) -> Result<Vec<rotati
     let _one_at_a_time = warden.making.lock().await;
     let config = warden.config.clone();
     let work = tokio::task::spawn_blocking(move || rotation::requests(&config, clock::now(), &wish));
+    work.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+}
+
+/// Issues off PID 1's only thread. A token beside it waits as every other does.
+async fn issue(warden: &Warden, wish: rotation::IssueWish) -> Result<rotation::Issued, String> {
+    let _one_at_a_time = warden.turn.lock().await;
+    if wish.token.is_some() && is_behind(warden) {
+        new_key::accepted(warden).await.map_err(|why| format!("nothing is issued yet: {why}"))?;
+    }
+    let config = warden.config.clone();
+    let work = tokio::task::spawn_blocking(move || rotation::issue(&config, clock::now(), &wish));
     work.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }
 

@@ -8,6 +8,7 @@ use super::{
     ask,
     csr::{self, Requesting},
     install::{self, Installing},
+    issue::{self, Issuing},
     output::print_line,
     status::{self, Subject},
 };
@@ -58,6 +59,11 @@ pub(super) enum Command {
         after_help = "Examples:\n  temporal-warden cert csr --out ./requests\n  temporal-warden cert csr server > server.csr\n  temporal-warden cert csr --all --new-keys --out ./requests"
     )]
     Csr(Requesting),
+    /// Make a client certificate for somebody further: a folder with ca.crt, certificate, key and, with --scope, a token.
+    #[command(
+        after_help = "Examples:\n  temporal-warden cert issue --name billing --scope temporal-client --namespace orders\n  temporal-warden cert issue --name ci --ttl 7d --out ./ci"
+    )]
+    Issue(Issuing),
     /// Install certificates that were signed elsewhere: checked first, then published together.
     #[command(
         after_help = "Examples:\n  temporal-warden cert install server.crt client.crt worker.crt intermediate.crt\n  cat *.crt | docker exec -i app_data_temporal_server temporal-warden cert install -\n  temporal-warden cert install --trust my-root.crt"
@@ -96,6 +102,7 @@ pub(super) fn main(command: &Command) -> ExitCode {
         Command::Retire => ask::make(Request::RetireCa),
         Command::Revoke { certificate } => revoke(certificate),
         Command::Csr(requesting) => csr::main(requesting),
+        Command::Issue(issuing) => issue::main(issuing),
         Command::Install(installing) => install::main(installing),
         Command::List { json } => status::list(Subject::Certificates, *json),
         Command::Verify { json } => status::verify(Subject::Certificates, *json),

@@ -15,6 +15,7 @@ mod healthcheck;
 mod init;
 mod inspect;
 mod install;
+mod issue;
 mod mint;
 mod output;
 mod revoke;
@@ -62,7 +63,7 @@ enum Command {
     /// Make what is missing (CA, certificates, keys, tokens) and exit.
     #[command(after_help = "Example:\n  WARDEN_CERTS_DIR=./certs temporal-warden init")]
     Init,
-    /// Certificates: generate, retire, list, verify, revoke, csr, install.
+    /// Certificates: generate, retire, list, verify, issue, revoke, csr, install.
     #[command(subcommand)]
     Cert(cert::Command),
     /// Tokens: generate, retire, list, mint, inspect, revoke.

@@ -118,8 +118,14 @@ fn tokens(p: &mut Parser, raw: &Raw) -> Tokens {
         issuer: raw.token_issuer.text.clone(),
         audience: raw.token_audience.text.clone(),
         ttl: p.duration_from(&raw.token_ttl, SHORTEST_LIFE),
+        key_ttl: key_ttl(p, raw),
         binding: p.switch(&raw.token_binding),
     }
+}
+
+fn key_ttl(p: &mut Parser, raw: &Raw) -> Duration {
+    let ttl = p.duration(&raw.signing_key_ttl);
+    if !ttl.is_zero() && ttl < SHORTEST_LIFE { p.duration_from(&raw.signing_key_ttl, SHORTEST_LIFE) } else { ttl }
 }
 
 fn gateway(p: &mut Parser, raw: &Raw) -> Gateway {

@@ -101,6 +101,8 @@ pub struct Tokens {
     pub audience: String,
     /// Life of a token (`WARDEN_TOKEN_TTL`).
     pub ttl: Duration,
+    /// Age at which the signing key is changed (`WARDEN_SIGNING_KEY_TTL`); zero = only by hand.
+    pub key_ttl: Duration,
     /// Whether tokens must be bound to a client certificate (`WARDEN_TOKEN_BINDING`).
     pub binding: bool,
 }

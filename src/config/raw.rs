@@ -59,6 +59,7 @@ pub(super) struct Raw {
     pub(super) token_issuer: Setting,
     pub(super) token_audience: Setting,
     pub(super) token_ttl: Setting,
+    pub(super) signing_key_ttl: Setting,
     pub(super) token_binding: Setting,
     pub(super) gateway_threads: Setting,
     pub(super) max_connections: Setting,

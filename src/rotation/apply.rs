@@ -11,13 +11,13 @@ use super::{
     inputs::{self, OwnCaFiles},
     install::{self, Installation},
     judge::{Judged, Scene, judge},
-    make::{Maker, authority},
+    make::Maker,
     plan::{Item, Plan, plan},
 };
 use crate::{
     config::Config,
     gateway::link::Revocations,
-    pki::{Authority, Vault},
+    pki::Vault,
     store::{Generations, Mounts, Set, Snapshot},
 };
 
@@ -48,7 +48,8 @@ pub fn make_alone(
         return apply(config, now, Request::Timeless, say);
     }
     let live = apply(config, now, request, say)?;
-    if request == Request::RotateKey { apply(config, now, Request::FinishKey, say) } else { Ok(live) }
+    let by_age = request == Request::MakeMissing && live.changed && live.behind;
+    if by_age || request == Request::RotateKey { apply(config, now, Request::FinishKey, say) } else { Ok(live) }
 }
 
 /// [`apply`], told what is a mount.
@@ -136,14 +137,7 @@ pub fn current_generation(config: &Config) -> Result<Option<u64>, Error> {
     Ok(Generations::open_existing(&config.certs.dir)?.current()?)
 }
 
-/// The CA that signs, for commands that issue single certificates.
-pub fn open_authority(config: &Config) -> Result<Authority, Error> {
-    let own_ca = inputs::own_ca(config)?;
-    let snapshot = Generations::open_existing(&config.certs.dir)?.snapshot_unlocked(&FLAT)?;
-    refuse(inputs::problems(&config.certs.dir, &snapshot))?;
-    authority(&inputs::to_set(&snapshot), own_ca.as_ref(), &vault(config))
-}
-
+/// What opens the CA key.
 pub(super) fn vault(config: &Config) -> Vault {
     Vault::new(config.certs.ca_key_passphrase.clone())
 }

@@ -135,7 +135,7 @@ fn read(pem: &str) -> Result<Vec<Certificate>, crate::pki::Error> {
 
 /// An expired CA is never replaced silently; one that is due is, by its own rotation.
 fn by_time(first: &Certificate, broken: impl FnOnce(String) -> Judgement) -> impl FnOnce(&Scene<'_>) -> Judgement {
-    let window = Window { from: first.not_before, until: first.not_after };
+    let window = Window::new(first.not_before, first.not_after);
     move |scene| {
         if scene.now >= window.until {
             return broken(format!("expired on {}", date(window.until)));

@@ -24,12 +24,27 @@ use crate::{config::Config, gateway::link::Revocations, pki::Vault, store::Set};
 pub(super) struct Window {
     pub(super) from: OffsetDateTime,
     pub(super) until: OffsetDateTime,
+    /// How much before two thirds it is renewed, of the most that is possible.
+    early: u32,
 }
 
+/// The most by which a renewal comes before two thirds: this part of a life, three of 90 days.
+const EARLY: i32 = 30;
+
 impl Window {
-    /// Renewal is due at two thirds of the life.
+    pub(super) fn new(from: OffsetDateTime, until: OffsetDateTime) -> Self {
+        Self { from, until, early: 0 }
+    }
+
+    /// Renewed a little earlier, so that what was set up together is not renewed together.
+    pub(super) fn early(self, early: u32) -> Self {
+        Self { early, ..self }
+    }
+
+    /// Renewal is due at two thirds of the life, or shortly before.
     pub(super) fn due(&self) -> OffsetDateTime {
-        self.from + (self.until - self.from) * 2 / 3
+        let life = self.until - self.from;
+        self.from + life * 2 / 3 - life / EARLY * (f64::from(self.early) / f64::from(u32::MAX))
     }
 
     /// `at`, moved into the window: lets names and signatures be judged apart from time.
@@ -108,6 +123,8 @@ pub(super) struct Judged {
     pub(super) old_keys: BTreeMap<String, OffsetDateTime>,
     /// Tokens are still signed by one of those: the change of the key is half done.
     pub(super) behind: bool,
+    /// When the signing key is old enough to be changed; `None` = never, or its age is not known yet.
+    pub(super) key_due: Option<OffsetDateTime>,
     pub(super) tokens: BTreeMap<TokenId, Judgement>,
     /// Whether tokens are bound to the certificate beside them.
     pub(super) binding: bool,
@@ -185,6 +202,7 @@ pub(super) fn judge(set: &Set, scene: &Scene<'_>) -> Judged {
         jwks: keys.jwks,
         old_keys: signing::old_keys(set),
         behind: signing::behind(set),
+        key_due: signing::due(set, scene.config),
         tokens,
         binding: scene.config.tokens.binding,
         password: password(set, scene),
@@ -244,4 +262,21 @@ pub(super) fn span(duration: std::time::Duration) -> Duration {
 /// The path of a file within the folder, without the folder.
 pub(super) fn relative<'a>(dir: &Path, path: &'a Path) -> &'a Path {
     path.strip_prefix(dir).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_renewal_is_due_at_two_thirds_and_at_most_a_thirtieth_of_the_life_earlier() {
+        let from = datetime!(2026-11-24 12:00 UTC);
+        let window = Window::new(from, from + Duration::days(90));
+        assert_eq!(window.due(), from + Duration::days(60));
+        assert_eq!(window.early(u32::MAX).due(), from + Duration::days(57));
+        let half = window.early(u32::MAX / 2).due() - (from + Duration::hours(24 * 58 + 12));
+        assert!(half.abs() < Duration::SECOND, "{half}");
+    }
 }

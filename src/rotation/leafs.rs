@@ -6,6 +6,7 @@ use super::{
     artefact::{LeafId, TokenId},
     authority::{Found, Issuing},
     judge::{Judgement, Scene, Window, by_time, text},
+    overlap::certificates,
 };
 use crate::{
     config::{Config, SanName},
@@ -30,7 +31,7 @@ pub(super) fn judge(id: LeafId, set: &Set, scene: &Scene<'_>, authority: &Found)
     if let Err(e) = chain[0].check_key(&key) {
         return scene.problem(id.key(), e, fix());
     }
-    let window = Window { from: chain[0].not_before, until: chain[0].not_after };
+    let window = Window::new(chain[0].not_before, chain[0].not_after).early(early(set));
     if !authority.trust.is_empty() {
         // Names and signatures at a moment the leaf is valid; its own times are judged below.
         let at = window.clamp(scene.now);
@@ -49,6 +50,14 @@ pub(super) fn judge(id: LeafId, set: &Set, scene: &Scene<'_>, authority: &Found)
         return Judgement::Stale { window, reason: lacking, by_time: false };
     }
     by_time_and_authority(window, scene, authority)
+}
+
+/// How much earlier than others this installation renews: by chance, and the same for all of its leafs and tokens, so
+/// that they are renewed in one go. The serial of the server's leaf is that chance, drawn anew at each renewal.
+pub(super) fn early(set: &Set) -> u32 {
+    let serial = certificates(set, LeafId::Server.cert()).into_iter().next().map(|leaf| leaf.serial);
+    let tail = serial.as_ref().and_then(|serial| serial.get(serial.len().saturating_sub(8)..));
+    tail.and_then(|tail| u32::from_str_radix(tail, 16).ok()).unwrap_or_default()
 }
 
 /// Whether the certificate found is revoked.

@@ -67,6 +67,7 @@ impl<'a> Maker<'a> {
             Item::Leaf(id, choice) => self.make_leaf(id, choice),
             Item::SigningKey => {
                 let key = SigningKey::generate().map_err(token_error(SIGNING_KEY))?;
+                self.state.signing_key_since = Some(whole(self.now));
                 Ok(self.put(SIGNING_KEY, key.to_pem().expose()))
             }
             Item::PublicKey => {
@@ -77,7 +78,7 @@ impl<'a> Maker<'a> {
                 let document = jwks([self.signing_key()?.public()]);
                 Ok(self.put(JWKS, document))
             }
-            Item::NextKey => self.next_key(),
+            Item::NextKey { by_age } => self.next_key(by_age),
             Item::DropKeys(which) => self.drop_keys(which),
             Item::Token(id) => self.make_token(id),
             Item::Password => self.make_password(),
@@ -167,7 +168,9 @@ impl<'a> Maker<'a> {
 
     /// Keeps what other versions wrote there.
     fn make_state(&mut self) -> Result<&'static str, Error> {
-        self.state.last_seen = Some(self.now.replace_nanosecond(0).unwrap_or(self.now));
+        self.state.last_seen = Some(whole(self.now));
+        // A key whose age is not on record, of another version or a lost state, is as old as the record.
+        self.state.signing_key_since.get_or_insert(whole(self.now));
         for change in self.replaced.iter().filter_map(|path| Change::of(path)) {
             self.state.published.note(change, self.now);
         }
@@ -175,6 +178,11 @@ impl<'a> Maker<'a> {
         let state = self.state.clone();
         self.put_json(STATE, &state)
     }
+}
+
+/// To the second.
+pub(super) fn whole(at: OffsetDateTime) -> OffsetDateTime {
+    at.replace_nanosecond(0).unwrap_or(at)
 }
 
 /// The CA that signs: the user's, or the warden's in the set.

@@ -106,7 +106,10 @@ pub(super) enum Item {
     Leaf(LeafId, KeyChoice),
     SigningKey,
     /// The signing key after this one.
-    NextKey,
+    NextKey {
+        /// Nobody asked for it.
+        by_age: bool,
+    },
     /// The signing keys before this one go.
     DropKeys(Drop),
     PublicKey,
@@ -336,15 +339,30 @@ fn plan_keys(judged: &Judged, request: Request, now: OffsetDateTime, plan: &mut 
     plan.add_missing(Item::Jwks, &judged.jwks);
     let ended = judged.old_keys.values().any(|end| *end <= now);
     match request {
-        Request::RotateKey if judged.signing_key.is_there() => plan.add(Item::NextKey, "asked for"),
+        Request::RotateKey if judged.signing_key.is_there() => plan.add(Item::NextKey { by_age: false }, "asked for"),
         // While tokens are still those of the key before, that key is in use.
         _ if judged.behind => {}
         Request::RetireKeys if !judged.old_keys.is_empty() => plan.add(Item::DropKeys(Drop::All), "asked for"),
         Request::RetireKeys => {
             plan.warnings.push("only one signing key of the warden's is trusted: there is none to retire".to_owned());
         }
-        Request::MakeMissing if ended => plan.add(Item::DropKeys(Drop::Ended), "its last token has expired"),
+        Request::MakeMissing => {
+            if ended {
+                plan.add(Item::DropKeys(Drop::Ended), "its last token has expired");
+            }
+            plan_next_key(judged, now, plan);
+        }
         _ => {}
+    }
+}
+
+/// By age the signing key is changed when nothing else needs a token now: those of the new key come later.
+fn plan_next_key(judged: &Judged, now: OffsetDateTime, plan: &mut Plan) {
+    let Some(due) = judged.key_due.filter(|due| *due <= now && judged.signing_key.is_there()) else { return };
+    let bound = judged.binding && plan.makes.iter().any(|make| matches!(make.item, Item::Leaf(..)));
+    let usable = judged.tokens.values().all(|token| token.window().is_some_and(|window| now < window.until));
+    if usable && !bound {
+        plan.add(Item::NextKey { by_age: true }, format!("due since {}", date(due)));
     }
 }
 
@@ -352,13 +370,14 @@ fn plan_tokens(judged: &Judged, request: Request, plan: &mut Plan) {
     if judged.signing_key.problem().is_some() {
         return;
     }
+    let new_key = plan.makes.iter().any(|make| matches!(make.item, Item::NextKey { .. }));
     for (id, judgement) in &judged.tokens {
         match (request, judgement) {
             (Request::Tokens, _) => plan.add(Item::Token(*id), "asked for"),
             (Request::FinishKey, _) if judged.behind => plan.add(Item::Token(*id), "signed by the new key"),
             (_, Judgement::Missing) => plan.add(Item::Token(*id), "missing"),
             // Replaced by the key before they can't be, by the new one not yet: the second half makes all of them.
-            _ if judged.behind || request == Request::RotateKey => {}
+            _ if judged.behind || new_key || request == Request::RotateKey => {}
             (_, Judgement::Revoked(_)) => plan.add(Item::Token(*id), REVOKED),
             _ => {
                 if let Some(reason) = stale(judgement, request) {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::{
     Error, Problem,
     apply::vault,
-    artefact::{CA_CERT, FLAT, JWKS},
+    artefact::{CA_CERT, FLAT, JWKS, SIGNING_KEY},
     authority::Issuing,
     inputs,
     judge::{Judged, Judgement, Scene, date, judge, relative, text},
@@ -164,6 +164,7 @@ fn next_act(judged: &Judged, name: &str, judgement: &Judgement) -> Option<Offset
         (CA_CERT, Some(overlap)) => Some(overlap.ends),
         (CA_CERT, None) => due.filter(|_| !judged.own_ca && judged.issuing == Issuing::Possible),
         (JWKS, _) => judged.old_keys.values().min().copied(),
+        (SIGNING_KEY, _) => judged.key_due.filter(|_| !judged.behind),
         _ => due,
     }
 }

@@ -6,11 +6,12 @@ use time::OffsetDateTime;
 
 use super::{
     artefact::{JWKS, PUBLIC_KEY, SIGNING_KEY, TokenId},
-    judge::{Judgement, Scene, Window, by_time, text},
+    judge::{Judgement, Scene, Window, by_time, span, text},
     leafs,
     state::State,
 };
 use crate::{
+    config::Config,
     gateway::link::Revocations,
     store::Set,
     tokens::{Refusal, SigningKey, Verifier, jwks, kid, kids},
@@ -77,6 +78,12 @@ pub(super) fn old_keys(set: &Set) -> BTreeMap<String, OffsetDateTime> {
     ours.map(|(kid, end)| (kid, end.0)).collect()
 }
 
+/// When the current key is to be changed for its age.
+pub(super) fn due(set: &Set, config: &Config) -> Option<OffsetDateTime> {
+    let life = span(config.tokens.key_ttl);
+    State::of(set).signing_key_since.filter(|_| !life.is_zero()).map(|since| since + life)
+}
+
 /// Whether a token of the set is signed by a key that is trusted but no longer the current one.
 pub(super) fn behind(set: &Set) -> bool {
     let current = text(set, SIGNING_KEY).and_then(|pem| SigningKey::from_pem(&pem).ok());
@@ -92,7 +99,7 @@ impl Keys {
         let Some(token) = text(set, id.path()) else { return Judgement::Missing };
         let Some(verifier) = &self.verifier else { return Judgement::Good(None) };
         let fix = || "restore it, or mint new tokens with generate-jwt-tokens.sh".to_owned();
-        let over = Window { from: scene.now, until: scene.now };
+        let over = Window::new(scene.now, scene.now);
         let stale = |reason: String, by_time| Judgement::Stale { window: over, reason, by_time };
         // A future start means that the clock went back: judged at the moment it begins.
         let judged = match verifier.verify(&token, scene.now) {
@@ -107,8 +114,10 @@ impl Keys {
             Ok(verified) if verified.cnf_x5t != leafs::binding(id, set, scene.config) => {
                 stale("is not bound as WARDEN_TOKEN_BINDING and its certificate ask".to_owned(), false)
             }
-            Ok(verified) => by_time(Window { from: verified.not_before, until: verified.expires }, scene.now)
-                .unless_revoked(revoked.jti.contains(&verified.jti)),
+            Ok(verified) => {
+                let window = Window::new(verified.not_before, verified.expires).early(leafs::early(set));
+                by_time(window, scene.now).unless_revoked(revoked.jti.contains(&verified.jti))
+            }
             Err(refusal @ Refusal::Expired { .. }) => stale(refusal.to_string(), true),
             Err(refusal @ (Refusal::WrongIssuer { .. } | Refusal::WrongAudience { .. })) => {
                 stale(refusal.to_string(), false)

@@ -26,6 +26,9 @@ pub(super) struct State {
     /// When something that others hold was last replaced.
     #[serde(default, skip_serializing_if = "Published::is_empty")]
     pub(super) published: Published,
+    /// From when on the current signing key has been the current one.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub(super) signing_key_since: Option<OffsetDateTime>,
     /// Signing keys before the current one by `kid`, and when each leaves the JWKS.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) old_keys: BTreeMap<String, End>,

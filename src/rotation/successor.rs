@@ -4,7 +4,7 @@ use super::{
     Error,
     artefact::{CA_CERT, JWKS, LeafId, PUBLIC_KEY, SIGNING_KEY},
     judge::{span, text},
-    make::{Maker, authority, pki_error, token_error},
+    make::{Maker, authority, pki_error, token_error, whole},
     overlap::{self, certificates},
     plan::{Drop, KeyChoice},
     state::End,
@@ -61,14 +61,18 @@ impl Maker<'_> {
     }
 
     /// A new signing key. The JWKS lists both; the one before goes when its last token has expired.
-    pub(super) fn next_key(&mut self) -> Result<&'static str, Error> {
+    ///
+    /// By age nobody thought of tokens minted by hand: they are trusted for as long as the key itself was.
+    pub(super) fn next_key(&mut self, by_age: bool) -> Result<&'static str, Error> {
         let old = self.signing_key()?;
         let new = SigningKey::generate().map_err(token_error(SIGNING_KEY))?;
         let document = text(&self.set, JWKS).unwrap_or_default().into_owned();
         // Tokens minted singly have at most the usual life, or are gone with the key.
-        let usual = self.now + span(self.config.tokens.ttl);
+        let tokens = &self.config.tokens;
+        let usual = self.now + span(if by_age { tokens.ttl.max(tokens.key_ttl) } else { tokens.ttl });
         let ends = self.judged.tokens.values().filter_map(|t| t.window()).map(|w| w.until).fold(usual, Ord::max);
         self.state.old_keys.insert(old.public().kid.clone(), End(ends));
+        self.state.signing_key_since = Some(whole(self.now));
         let document = jwks_with(&document, new.public()).map_err(token_error(JWKS))?;
         self.put(JWKS, document);
         self.put(PUBLIC_KEY, new.public_pem());

@@ -131,7 +131,7 @@ fn serial(text: &str) -> Option<String> {
     (good && !digits.is_empty()).then_some(digits)
 }
 
-fn live_set(config: &Config) -> Result<Set, Error> {
+pub(super) fn live_set(config: &Config) -> Result<Set, Error> {
     let snapshot = Generations::open_existing(&config.certs.dir)?.snapshot_unlocked(&FLAT)?;
     let problems = inputs::problems(&config.certs.dir, &snapshot);
     let set = inputs::to_set(&snapshot);

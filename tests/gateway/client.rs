@@ -140,7 +140,9 @@ pub async fn handshake_over(
     alpn: &[&[u8]],
 ) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(trust.as_bytes()).unwrap()).unwrap();
+    for anchor in CertificateDer::pem_slice_iter(trust.as_bytes()) {
+        roots.add(anchor.unwrap()).unwrap();
+    }
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()

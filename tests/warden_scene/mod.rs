@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A folder of certificates and what it takes to run commands on it.
 pub struct Scene {
     pub folder: tempfile::TempDir,
-    port: u16,
+    pub port: u16,
     upstream: String,
     more: BTreeMap<String, String>,
 }

@@ -13,11 +13,11 @@ use crate::{
 const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
 fn good() -> Judgement {
-    Judgement::Good(Some(Window { from: NOW - Duration::days(1), until: NOW + Duration::days(89) }))
+    Judgement::Good(Some(Window::new(NOW - Duration::days(1), NOW + Duration::days(89))))
 }
 
 fn stale(until: OffsetDateTime) -> Judgement {
-    let window = Window { from: NOW - Duration::days(90), until };
+    let window = Window::new(NOW - Duration::days(90), until);
     Judgement::Stale { window, reason: "due".to_owned(), by_time: true }
 }
 
@@ -40,6 +40,7 @@ fn all(judgement: &Judgement) -> Judged {
         jwks: one(),
         old_keys: BTreeMap::new(),
         behind: false,
+        key_due: None,
         tokens: TokenId::ALL.into_iter().map(|id| (id, one())).collect(),
         binding: false,
         password: one(),
@@ -91,7 +92,7 @@ fn a_bound_token_is_made_whenever_its_certificate_is() {
 }
 
 fn revoked() -> Judgement {
-    Judgement::Revoked(Window { from: NOW, until: NOW + Duration::days(9) })
+    Judgement::Revoked(Window::new(NOW, NOW + Duration::days(9)))
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn what_is_revoked_is_replaced_and_a_certificate_gets_a_new_key() {
 fn a_revoked_token_waits_for_the_second_half_of_a_new_key_unless_its_certificate_goes_too() {
     let mut judged = all(&good());
     judged.tokens.insert(TokenId::Worker, revoked());
-    assert_eq!(items(&judged, Request::RotateKey), [Item::NextKey, Item::State]);
+    assert_eq!(items(&judged, Request::RotateKey), [Item::NextKey { by_age: false }, Item::State]);
     judged.behind = true;
     assert_eq!(items(&judged, Request::Revoke), [Item::Revocations, Item::State]);
     assert_eq!(items(&judged, Request::MakeMissing), []);
@@ -162,13 +163,13 @@ fn without_the_ca_key_a_valid_leaf_is_served_and_an_expired_server_leaf_is_refus
 
 #[test]
 fn a_clock_set_back_is_told_and_makes_nothing() {
-    let future = Judgement::Good(Some(Window { from: NOW + Duration::days(1), until: NOW + Duration::days(9) }));
+    let future = Judgement::Good(Some(Window::new(NOW + Duration::days(1), NOW + Duration::days(9))));
     let plan = plan(&all(&future), Request::MakeMissing, NOW).unwrap();
     assert!(plan.makes.is_empty() && plan.warnings.iter().all(|w| w.contains("clock")));
 }
 
 fn due_authority(life_left: Duration) -> Judgement {
-    Judgement::Good(Some(Window { from: NOW - Duration::days(2000), until: NOW + life_left }))
+    Judgement::Good(Some(Window::new(NOW - Duration::days(2000), NOW + life_left)))
 }
 
 fn overlap(ends: OffsetDateTime) -> Overlap {
@@ -227,7 +228,7 @@ fn the_old_ca_goes_when_the_overlap_ends_or_when_told() {
 #[test]
 fn a_new_signing_key_comes_first_its_tokens_second_and_the_old_key_goes_last() {
     let mut judged = all(&good());
-    assert_eq!(items(&judged, Request::RotateKey), [Item::NextKey, Item::State]);
+    assert_eq!(items(&judged, Request::RotateKey), [Item::NextKey { by_age: false }, Item::State]);
     judged.behind = true;
     judged.old_keys = BTreeMap::from([("old".to_owned(), NOW)]);
     judged.tokens.insert(TokenId::Ui, stale(NOW + Duration::days(1)));
@@ -251,7 +252,7 @@ fn while_the_clock_is_in_doubt_nothing_is_renewed_or_retired_for_its_sake() {
     assert_eq!(items(&judged, Request::Timeless), []);
     judged.overlap = Some(overlap(NOW));
     assert_eq!(items(&judged, Request::Timeless), []);
-    let window = Window { from: NOW, until: NOW + Duration::days(9) };
+    let window = Window::new(NOW, NOW + Duration::days(9));
     let names = Judgement::Stale { window, reason: "lacks a name".to_owned(), by_time: false };
     judged.leafs.insert(LeafId::Server, names);
     judged.tokens.insert(TokenId::Ui, Judgement::Missing);
@@ -267,4 +268,62 @@ fn a_broken_state_blocks_what_would_write_into_it() {
         assert!(plan(&judged, request, NOW).is_err(), "{request:?}");
     }
     assert!(plan(&judged, Request::Tokens, NOW).is_ok());
+}
+
+#[test]
+fn tokens_are_renewed_by_time_and_only_then() {
+    let mut judged = all(&good());
+    judged.tokens.insert(TokenId::Worker, stale(NOW + Duration::days(1)));
+    assert_eq!(items(&judged, Request::MakeMissing), [Item::Token(TokenId::Worker), Item::State]);
+    assert_eq!(items(&judged, Request::Timeless), []);
+}
+
+#[test]
+fn a_signing_key_is_changed_by_age_and_its_tokens_wait_for_the_second_half() {
+    let mut judged = Judged { key_due: Some(NOW + Duration::SECOND), ..all(&good()) };
+    assert_eq!(items(&judged, Request::MakeMissing), []);
+    judged.key_due = Some(NOW);
+    let next = Item::NextKey { by_age: true };
+    assert_eq!(items(&judged, Request::MakeMissing), [next, Item::State]);
+    assert_eq!(items(&judged, Request::Timeless), [], "not on a clock in doubt");
+    judged.tokens.insert(TokenId::Ui, stale(NOW + Duration::days(1)));
+    judged.leafs.insert(LeafId::Ui, stale(NOW + Duration::days(1)));
+    let leaf = Item::Leaf(LeafId::Ui, KeyChoice::Keep);
+    assert_eq!(items(&judged, Request::MakeMissing), [leaf, next, Item::State], "no token by a key not yet known");
+    let bound = Judged { binding: true, ..judged.clone() };
+    assert_eq!(
+        items(&bound, Request::MakeMissing),
+        [leaf, Item::Token(TokenId::Ui), Item::State],
+        "the key comes next"
+    );
+    judged.tokens.insert(TokenId::Ui, Judgement::Missing);
+    assert_eq!(items(&judged, Request::MakeMissing), [leaf, Item::Token(TokenId::Ui), Item::State]);
+    judged.behind = true;
+    judged.tokens.insert(TokenId::Ui, good());
+    assert_eq!(items(&judged, Request::MakeMissing), [leaf, Item::State], "one change of the key at a time");
+}
+
+#[test]
+fn what_somebody_else_signed_is_published_with_what_it_makes_due_and_nothing_by_time() {
+    let mut judged = all(&good());
+    judged.issuing = Issuing::Offline { fix: "give the key".to_owned() };
+    assert_eq!(items(&judged, Request::Install), [Item::Signed, Item::State]);
+    judged.tokens.insert(TokenId::Ui, stale(NOW + Duration::days(1)));
+    judged.leafs.insert(LeafId::Worker, broken("worker"));
+    judged.tokens.insert(TokenId::Worker, Judgement::Missing);
+    let plan = plan(&judged, Request::Install, NOW).unwrap();
+    let made: Vec<_> = plan.makes.iter().map(|make| make.item).collect();
+    assert_eq!(made, [Item::Signed, Item::Token(TokenId::Worker), Item::State]);
+    assert!(plan.warnings.iter().any(|w| w.contains("worker is bad")), "one leaf that is broken keeps none out");
+}
+
+#[test]
+fn a_ca_key_in_clear_is_encrypted_where_it_is_ours_and_told_where_it_is_not() {
+    let clear =
+        Some(Problem { path: "ca.key".into(), what: "is not encrypted".to_owned(), fix: "encrypt it".to_owned() });
+    let judged = Judged { unsealed: clear, ..all(&good()) };
+    assert_eq!(items(&judged, Request::MakeMissing), [Item::SealKey, Item::State]);
+    assert_eq!(items(&judged, Request::Tokens).len(), TokenId::ALL.len() + 1);
+    let own = plan(&Judged { own_ca: true, ..judged }, Request::MakeMissing, NOW).unwrap();
+    assert!(own.makes.is_empty() && own.warnings[0].contains("encrypt it"));
 }
