@@ -10,11 +10,15 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use gateway::{LIST, backend::Backend, client};
 use openssl_ca::{Ca, openssl};
-use temporal_warden::{pki::Certificate, tokens::claimed};
+use temporal_warden::{
+    pki::Certificate,
+    tokens::{claimed, kid},
+};
 use warden_scene::Scene;
 
 const FILES: [(&str, &str); 2] = [("client", "temporal-client.crt"), ("server", "temporal-server.crt")];
@@ -125,6 +129,31 @@ async fn a_further_client_gets_a_bundle_of_its_own_that_passes_until_it_is_revok
     warden.stop();
     let acts = scene.acts("IssueCertificate");
     assert!(acts.len() == 1 && acts[0].starts_with(&format!("billing; serial {}, until ", leaf.serial)), "{acts:?}");
+}
+
+#[tokio::test]
+async fn a_running_warden_changes_the_signing_key_by_age_and_tokens_of_either_pass() {
+    let backend = Backend::start().await;
+    let mut scene = Scene::new(&backend.address.to_string());
+    scene.set("WARDEN_SIGNING_KEY_TTL", "10s");
+    let mut warden = scene.warden();
+    drop(scene.connect("temporal-client.crt", "temporal-client.key").await);
+    let old = Bundle::read(&scene.path(""));
+    assert_eq!(old.call(&scene).await, Ok(0));
+    let changed = async {
+        while kid(&scene.read("client-token.jwt")) == kid(&old.token) {
+            assert_eq!(old.call(&scene).await, Ok(0));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), changed).await.expect("the key is not changed");
+    let new = Bundle::read(&scene.path(""));
+    assert_eq!((old.call(&scene).await, new.call(&scene).await), (Ok(0), Ok(0)));
+    warden.stop();
+    let published = scene.acts("Publish");
+    let [first, second] = &published[..2] else { panic!("{published:?}") };
+    assert!(first.contains("temporal-jwt-private.key") && !first.contains("client-token.jwt"), "{first}");
+    assert!(second.contains("client-token.jwt") && !second.contains("temporal-jwt-private.key"), "{second}");
 }
 
 /// docs/operations.md, "Move to your own CA", step by step.

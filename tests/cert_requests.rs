@@ -150,6 +150,8 @@ fn a_leaf_is_renewed_by_its_key_or_by_a_new_one_that_waits_until_its_certificate
     let signed = offline.sign("kept", "server", &[]);
     offline.done(&["cert", "install", &signed]);
     assert_ne!(offline.leaf("temporal-server.crt").serial, serial);
+    let state = offline.scene.read("state.json");
+    assert!(state.contains("\"certs\""), "those who hold the one before are told: {state}");
     assert_eq!(offline.scene.read("temporal-server.key"), key);
     assert!(offline.done(&["cert", "install", &signed]).contains("in place already"), "twice is once");
 

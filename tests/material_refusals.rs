@@ -256,6 +256,12 @@ fn an_own_ca_that_does_not_fit_is_refused_by_its_file() {
     assert!(with(&own.trust_pem(), Some("garbage")).contains("own.key holds no private key in PEM"));
     assert!(with(&own.trust_pem(), Some(other.to_pem().expose())).contains("own.key is not the key of certificate"));
     assert!(with(&own.trust_pem(), None).contains("set WARDEN_CA_KEY_FILE"));
+    let under = own.cross_sign(&Authority::create(NOW, Duration::days(90)).unwrap(), NOW).unwrap();
+    let unrooted = with(&(under + &Authority::create(NOW, Duration::days(90)).unwrap().trust_pem()), None);
+    assert!(
+        unrooted.contains("own.crt lacks CN=Temporal Warden CA") && unrooted.contains("add its parents"),
+        "{unrooted}"
+    );
 }
 
 #[test]

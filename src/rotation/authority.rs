@@ -89,6 +89,10 @@ fn judge_own(own: &OwnCaFiles, set: &Set, scene: &Scene<'_>) -> Found {
         Ok(certificates) => certificates,
         Err(e) => return Found::only(broken(&own.cert_file, e.to_string(), fix)),
     };
+    if let Some(parent) = unrooted(&certificates) {
+        let what = format!("lacks {parent}, which {} leads to", certificates[0].subject);
+        return Found::only(broken(&own.cert_file, what, "add its parents up to the root, behind it"));
+    }
     let mut issuing = Issuing::Offline { fix: format!("set WARDEN_CA_KEY_FILE, or {SIGN}") };
     if let (Some(path), Some(key)) = (&own.key_file, &own.key_pem) {
         if let Err(e) = open(&own.cert_pem, key.expose(), scene) {
@@ -131,6 +135,21 @@ fn read(pem: &str) -> Result<Vec<Certificate>, crate::pki::Error> {
         certificate.check_authority()?;
     }
     Ok(certificates)
+}
+
+/// The first name on the way from the issuing CA that is neither in the file nor trusted by it.
+fn unrooted(certificates: &[Certificate]) -> Option<String> {
+    let anchors: Vec<_> = trust(certificates).collect();
+    let mut last = certificates.first()?;
+    for _ in certificates {
+        if anchors.contains(&last) {
+            return None;
+        }
+        let parent = certificates.iter().find(|ca| *ca != last && last.check_issued_by(ca).is_ok());
+        let Some(parent) = parent else { break };
+        last = parent;
+    }
+    Some(last.issuer.clone()).filter(|_| !anchors.contains(&last))
 }
 
 /// An expired CA is never replaced silently; one that is due is, by its own rotation.
