@@ -13,7 +13,7 @@ use std::{
 
 use material_scene::Scene;
 use openssl_ca::{Ca, openssl};
-use temporal_warden::{clock, pki::Certificate};
+use temporal_warden::{clock, pki::Certificate, tokens::claimed};
 
 const NAMES: [&str; 5] = ["server", "client", "worker", "ui", "postgres"];
 const FILES: [(&str, &str); 5] = [
@@ -50,7 +50,7 @@ impl Offline {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_temporal-warden"));
         command.args(args).env_clear().envs(self.scene.environment()).stdin(Stdio::null());
-        command.env("WARDEN_CA_CERT_FILE", self.ca.at("chain.crt"));
+        command.env("WARDEN_CA_CERT_FILE", self.ca.at("chain.crt")).env("WARDEN_TOKEN_BINDING", "true");
         command
     }
 
@@ -290,4 +290,6 @@ fn a_missing_intermediate_is_named_and_given_beside_the_leafs_it_is_served() {
     let served = Certificate::all_from_pem(&offline.scene.read("temporal-client.crt")).unwrap();
     assert_eq!(served[1].subject, "O=Example, CN=Example Issuing");
     assert!(served[0].not_after > clock::now());
+    let token = claimed(&offline.scene.read("client-token.jwt")).unwrap();
+    assert_eq!(token["cnf"]["x5t#S256"], served[0].x5t(), "the token beside it is bound to it");
 }
