@@ -39,7 +39,7 @@ impl Bundle {
 
     /// The gRPC status of a call over a new connection; an error when the handshake fails.
     async fn call(&self, scene: &Scene) -> Result<u32, String> {
-        let address = ([127, 0, 0, 1], scene.port).into();
+        let address = ([127, 0, 0, 1], scene.port()).into();
         let tls = client::handshake(address, &self.trust, Some(self.pair.clone()), &[b"h2"]).await;
         let send = client::h2_over(tls.map_err(|e| e.to_string())?).await;
         let bearer = client::bearer(&self.token);

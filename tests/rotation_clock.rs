@@ -1,5 +1,8 @@
 //! The running warden beside a clock that can't be believed.
 
+#[path = "warden_scene/place.rs"]
+mod place;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,8 +15,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-
-const WARDEN: &str = env!("CARGO_BIN_EXE_temporal-warden");
 
 /// A warden with nothing behind it, and certificates that are due at once (they are dated back), last made long ago by
 /// its book.
@@ -38,16 +39,8 @@ impl Scene {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(WARDEN);
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("WARDEN_ENGINE", "external");
-        command.env("WARDEN_UPSTREAM", "127.0.0.1:1").env("WARDEN_LISTEN", "127.0.0.1:0");
-        command.env("WARDEN_METRICS_LISTEN", "127.0.0.1:0");
-        let folders =
-            ["RUNTIME_DIR", "CERTS_DIR", "PUBLISH_DIR", "DATA_DIR"].map(|name| (name, name.replace("_DIR", "")));
-        for (name, below) in folders {
-            command.env(format!("WARDEN_{name}"), self.path(&below.to_lowercase()));
-        }
-        command.env("WARDEN_AUDIT_FILE", self.path("audit/audit.jsonl"));
+        let mut command = place::command(self.folder.path(), 0);
+        command.env("WARDEN_ENGINE", "external").env("WARDEN_UPSTREAM", "127.0.0.1:1");
         command
     }
 

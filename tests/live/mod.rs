@@ -1,6 +1,9 @@
 //! The whole warden with the real Temporal on SQLite, without Docker.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+#[path = "../warden_scene/place.rs"]
+mod place;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -16,7 +19,6 @@ use nix::{
     unistd::Pid,
 };
 
-const WARDEN: &str = env!("CARGO_BIN_EXE_temporal-warden");
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A folder with everything, and the warden that runs in it.
@@ -70,23 +72,13 @@ impl Stack {
     }
 
     pub fn command(&self) -> Command {
-        let below = |name: &str| self.path(name);
-        let mut command = Command::new(WARDEN);
+        let mut command = place::command(self.folder.path(), self.port);
         command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
             .env("DB", "sqlite")
             .env("LOG_LEVEL", "error")
-            .env("WARDEN_LISTEN", format!("127.0.0.1:{}", self.port))
-            .env("WARDEN_METRICS_LISTEN", "127.0.0.1:0")
-            .env("WARDEN_RUNTIME_DIR", below("run"))
-            .env("WARDEN_CERTS_DIR", below("certs"))
-            .env("WARDEN_PUBLISH_DIR", below("published"))
-            .env("WARDEN_DATA_DIR", below("data"))
-            .env("WARDEN_AUDIT_FILE", below("log.d/audit.jsonl"))
-            .env("WARDEN_TEMPORAL_SERVER", below("server"))
-            .env("WARDEN_TEMPORAL_CLI", below("cli"))
-            .env("WARDEN_TEMPORAL_SQL_TOOL", below("sql"))
+            .env("WARDEN_TEMPORAL_SERVER", self.path("server"))
+            .env("WARDEN_TEMPORAL_CLI", self.path("cli"))
+            .env("WARDEN_TEMPORAL_SQL_TOOL", self.path("sql"))
             .envs(self.extra.iter().cloned());
         command
     }

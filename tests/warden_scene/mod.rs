@@ -1,10 +1,13 @@
 //! A folder of certificates, the real program's commands on it, and a running PID 1 before a test backend.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod place;
+
 use std::{
     collections::BTreeMap,
     fs,
-    net::{SocketAddr, TcpListener},
+    hash::{BuildHasher as _, RandomState},
+    net::{SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -22,24 +25,52 @@ use tokio::time::{sleep, timeout};
 
 use crate::gateway::client;
 
-const WARDEN: &str = env!("CARGO_BIN_EXE_temporal-warden");
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// A TCP port that stays free while no warden listens there: below those the kernel hands out, and kept from other tests
+/// by the UDP port of the same number.
+struct Port {
+    number: u16,
+    _kept: UdpSocket,
+}
+
+impl Port {
+    fn take() -> Self {
+        loop {
+            let number = 10_000 + (RandomState::new().hash_one(0) % 22_000) as u16;
+            if let (Ok(_kept), Ok(_)) =
+                (UdpSocket::bind(("127.0.0.1", number)), TcpListener::bind(("127.0.0.1", number)))
+            {
+                return Self { number, _kept };
+            }
+        }
+    }
+}
 
 /// A folder of certificates and what it takes to run commands on it.
 pub struct Scene {
     pub folder: tempfile::TempDir,
-    pub port: u16,
+    port: Port,
     upstream: String,
     more: BTreeMap<String, String>,
 }
 
 impl Scene {
     pub fn new(upstream: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let scene =
-            Self { folder: tempfile::tempdir().unwrap(), port, upstream: upstream.to_owned(), more: BTreeMap::new() };
+        let scene = Self::empty(upstream);
         assert!(scene.run(&["init"]).status.success());
         scene
+    }
+
+    /// Before the first start.
+    pub fn empty(upstream: &str) -> Self {
+        let port = Port::take();
+        Self { folder: tempfile::tempdir().unwrap(), port, upstream: upstream.to_owned(), more: BTreeMap::new() }
+    }
+
+    /// Where its port 7233 is.
+    pub fn port(&self) -> u16 {
+        self.port.number
     }
 
     /// The warden's own records of `act`: what came of each.
@@ -55,23 +86,14 @@ impl Scene {
         self.more.insert(name.to_owned(), value.to_owned());
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let below = |name: &str| self.folder.path().join(name);
-        let mut command = Command::new(WARDEN);
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = place::command(self.folder.path(), self.port.number);
         command
             .args(args)
-            .env_clear()
             .env("WARDEN_ENGINE", "external")
             .env("WARDEN_UPSTREAM", &self.upstream)
-            .env("WARDEN_LISTEN", format!("127.0.0.1:{}", self.port))
-            .env("WARDEN_METRICS_LISTEN", "127.0.0.1:0")
             .env("WARDEN_NAMESPACES", "")
             .env("WARDEN_DRAIN_TIMEOUT", "1s")
-            .env("WARDEN_RUNTIME_DIR", below("run"))
-            .env("WARDEN_CERTS_DIR", below("certs"))
-            .env("WARDEN_PUBLISH_DIR", below("published"))
-            .env("WARDEN_DATA_DIR", below("data"))
-            .env("WARDEN_AUDIT_FILE", below("audit/audit.jsonl"))
             .envs(&self.more)
             .stdin(Stdio::null());
         command
@@ -83,7 +105,8 @@ impl Scene {
 
     pub fn done(&self, args: &[&str]) -> String {
         let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}");
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -122,12 +145,18 @@ impl Scene {
     }
 
     pub fn warden(&self) -> Warden {
-        Warden(self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
+        Warden(self.command(&["run"]).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
+    }
+
+    /// Where every warden of this scene writes.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     pub async fn connect(&self, cert: &str, key: &str) -> SendRequest<Bytes> {
         let pair = (self.read(cert), self.read(key));
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port.number));
         let connected = async {
             loop {
                 if let Ok(tls) = client::handshake(address, &self.read("ca.crt"), Some(pair.clone()), &[b"h2"]).await {
@@ -136,7 +165,10 @@ impl Scene {
                 sleep(Duration::from_millis(50)).await;
             }
         };
-        timeout(LIMIT, connected).await.expect("port 7233 does not open")
+        let opened = timeout(LIMIT, connected).await;
+        opened.unwrap_or_else(|_| {
+            panic!("port 7233 does not open:\n{}", fs::read_to_string(self.log()).unwrap_or_default())
+        })
     }
 }
 
@@ -144,8 +176,23 @@ impl Scene {
 pub struct Warden(Child);
 
 impl Warden {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
+    }
+
+    /// SIGKILL, as a power failure or the kernel's memory killer would.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Its exit code, when it has ended.
+    pub fn code(&mut self) -> Option<i32> {
+        self.0.wait().unwrap().code()
     }
 
     pub fn stop(&mut self) {
