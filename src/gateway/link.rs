@@ -147,8 +147,9 @@ pub struct Rule {
     pub methods: BTreeSet<String>,
 }
 
-/// What was revoked before its time.
+/// What was revoked before its time. Another document in its place must not read as "nothing was".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Revocations {
     /// Token ids.
     #[serde(default)]
