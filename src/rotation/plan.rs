@@ -190,8 +190,10 @@ pub(super) fn plan(judged: &Judged, request: Request, now: OffsetDateTime) -> Re
         Request::Revoke => plan.add(Item::Revocations, "asked for"),
         _ => plan.add_missing(Item::Revocations, &judged.revocations),
     }
-    if !plan.makes.is_empty() && judged.state.problem().is_none() {
-        plan.add(Item::State, "records this change");
+    match &judged.state {
+        Judgement::Missing if plan.makes.is_empty() => plan.add(Item::State, "missing"),
+        state if !plan.makes.is_empty() && state.problem().is_none() => plan.add(Item::State, "records this change"),
+        _ => {}
     }
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
