@@ -8,9 +8,9 @@ use tracing::{info, warn};
 use super::{GATEWAY, TEMPORAL, Warden, desk, policy};
 use crate::{
     audit::{Act, By},
-    clock,
+    backoff, clock,
     gateway::link::{ChildState, Health, Phase, Snapshot},
-    rotation::{self, Request, Sight},
+    rotation::{self, BundleState, Request, Sight},
     supervisor::{Outside, State},
 };
 
@@ -20,6 +20,10 @@ const LOOK: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(900);
 /// The same for the second half of a change of the signing key, which waits for nothing but Temporal.
 const KEY_RETRY: Duration = Duration::from_secs(60);
+
+/// The same for a bundle whose folder could not be written, which is soon right again or not for long.
+const BUNDLE_RETRY: Duration = Duration::from_secs(5);
+const BUNDLE_RETRY_CAP: Duration = Duration::from_secs(300);
 
 /// Passes the gateway's reports on: what is healthy has its back-off reset.
 pub(super) async fn watch_health(warden: Rc<Warden>) {
@@ -81,29 +85,39 @@ fn vouches_for_temporal(warden: &Warden, health: &Health) -> bool {
 
 /// Makes what is due, ends what was begun and takes over what another process published, for ever.
 pub(super) async fn renew(warden: Rc<Warden>) {
+    let mut unwritten = 0;
     loop {
         tokio::time::sleep(LOOK).await;
-        let sure = look_at_the_clock(&warden);
+        let (sure, behind) = (look_at_the_clock(&warden), is_behind(&warden));
         let request = match () {
             () if sure && is_half_done(&warden) => Request::FinishKey,
-            () if (sure && is_due(&warden)) || is_behind(&warden) => Request::MakeMissing,
+            () if (sure && is_due(&warden)) || behind || lacks_a_bundle(&warden) => Request::MakeMissing,
             () => continue,
         };
-        let pause = if request == Request::FinishKey { KEY_RETRY } else { RETRY };
+        let mut pause = if request == Request::FinishKey { KEY_RETRY } else { RETRY };
         match desk::make(&warden, request, None).await {
             Err(reason) => warn!("the renewal failed and is tried again in {pause:?}: {reason}"),
             // With an offline CA what is due stays due; it was said why.
             Ok(()) if sure && is_due(&warden) => {}
-            Ok(()) => continue,
+            Ok(()) if lacks_a_bundle(&warden) => {
+                unwritten += 1;
+                pause = backoff::delay(BUNDLE_RETRY, BUNDLE_RETRY_CAP, unwritten, 0.0);
+            }
+            Ok(()) => {
+                unwritten = 0;
+                continue;
+            }
         }
-        rest(&warden, request, pause).await;
+        rest(&warden, request, behind, pause).await;
     }
 }
 
-/// A pause after `tried`, in which the clock is still watched. A change of the signing key does not wait for its end.
-async fn rest(warden: &Warden, tried: Request, pause: Duration) {
+/// A pause after `tried`, in which the clock is still watched. A change of the signing key does not wait for its end, nor
+/// does a generation of another process, unless it was the one that could not be taken over.
+async fn rest(warden: &Warden, tried: Request, behind: bool, pause: Duration) {
     let end = tokio::time::Instant::now() + pause;
-    while tokio::time::Instant::now() < end && (tried == Request::FinishKey || !is_half_done(warden)) {
+    let nothing_new = || (tried == Request::FinishKey || !is_half_done(warden)) && (behind || !is_behind(warden));
+    while tokio::time::Instant::now() < end && nothing_new() {
         tokio::time::sleep(LOOK).await;
         look_at_the_clock(warden);
     }
@@ -131,6 +145,11 @@ fn is_half_done(warden: &Warden) -> bool {
 
 fn is_due(warden: &Warden) -> bool {
     warden.live.borrow().next_due.is_some_and(|due| due <= clock::now())
+}
+
+/// Whether a bundle could not be written: its consumer still has what was there before.
+fn lacks_a_bundle(warden: &Warden) -> bool {
+    warden.live.borrow().bundles.iter().any(|bundle| matches!(bundle.state, BundleState::Failed(_)))
 }
 
 /// Whether the folder holds another generation than the one in force; one look at a link.
