@@ -228,7 +228,7 @@ async fn first_material(config: &Config, journal: &Journal) -> Result<(Live, Wat
             summary.hear(&event);
             info!("{event}");
         };
-        let live = rotation::apply(&config, clock::now(), request, &mut hear)?;
+        let live = rotation::at_start(&config, clock::now(), request, &mut hear)?;
         Ok::<_, rotation::Error>((live, Watch::new(glance(), doubt.is_some()), summary))
     });
     let (live, watch, summary) = work.await.map_err(io::Error::other)??;

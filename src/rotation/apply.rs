@@ -52,6 +52,24 @@ pub fn make_alone(
     if by_age || request == Request::RotateKey { apply(config, now, Request::FinishKey, say) } else { Ok(live) }
 }
 
+/// [`apply`] at a start. What is only due by time is left for later when the volume can't be written: what is there serves
+/// until it expires, and a warden that does not start serves nobody.
+pub fn at_start(
+    config: &Config,
+    now: OffsetDateTime,
+    request: Request,
+    say: &mut dyn FnMut(Event),
+) -> Result<Live, Error> {
+    match apply(config, now, request, say) {
+        Err(Error::Store(cause)) if cause.is_of_the_volume() && request == Request::MakeMissing => {
+            let Ok(live) = apply(config, now, Request::Timeless, say) else { return Err(Error::Store(cause)) };
+            say(Event::Warning(format!("nothing could be renewed, what is there is served: {cause}")));
+            Ok(live)
+        }
+        result => result,
+    }
+}
+
 /// [`apply`], told what is a mount.
 pub fn apply_with(
     config: &Config,
@@ -105,7 +123,14 @@ fn bring_about(
 ) -> Result<Live, Error> {
     let own_ca = inputs::own_ca(config)?;
     let folder = Generations::open(&config.certs.dir)?;
-    let _lock = folder.lock(config.certs.lock_timeout)?;
+    let lock = folder.lock(config.certs.lock_timeout)?;
+    if lock.is_read_only() {
+        let what =
+            "is mounted read-only: what is there is served, nothing can be renewed; mount it writable for the server";
+        say(Event::Warning(format!("{} {what}", config.certs.dir.display())));
+    } else {
+        folder.open_up()?.into_iter().for_each(|done| say(Event::Repaired(done)));
+    }
     let snapshot = folder.snapshot(&FLAT)?;
     let foreign = inputs::problems(&config.certs.dir, &snapshot);
     refuse(foreign)?;
@@ -118,10 +143,10 @@ fn bring_about(
     let plan = plan(&judged, request, now).map_err(Error::Refused)?;
     plan.warnings.iter().for_each(|warning| say(Event::Warning(warning.clone())));
 
-    let adopted = run.adopt(&snapshot, &found, say)?;
+    let adopted = run.adopt(&snapshot, &found, &judged, say)?;
     let (set, published) = run.carry_out(set, replaced, &judged, &plan, say)?;
-    if adopted.is_none() && published.is_none() {
-        folder.repair(&snapshot, &set)?.into_iter().for_each(|done| say(Event::Repaired(done)));
+    if adopted.is_none() && published.is_none() && !lock.is_read_only() {
+        folder.repair(&snapshot, &set, now)?.into_iter().for_each(|done| say(Event::Repaired(done)));
     }
     let bundles = bundles::publish(config, &set, mounts, now);
     for bundle in bundles.iter().filter(|b| matches!(b.state, BundleState::Published(_) | BundleState::Failed(_))) {

@@ -87,7 +87,10 @@ pub fn at_start(config: &Config, now: OffsetDateTime) -> Result<Option<String>, 
     if !config.certs.dir.exists() {
         return Ok(None);
     }
-    let snapshot = Generations::open_existing(&config.certs.dir)?.snapshot_unlocked(&FLAT)?;
+    let folder = Generations::open_existing(&config.certs.dir)?;
+    // Said and completed by the start itself, which reads the same files under the lock.
+    let _ = folder.open_up();
+    let snapshot = folder.snapshot_unlocked(&FLAT)?;
     let Some(seen) = State::of(&inputs::to_set(&snapshot)).last_seen else { return Ok(None) };
     let due = || inspect(config, now).map(|r| r.artefacts.iter().any(|a| a.renew_at.is_some_and(|at| at <= now)));
     if (now - seen).abs() <= JUMP || !due()? {

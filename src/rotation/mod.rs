@@ -25,7 +25,7 @@ mod successor;
 mod summary;
 mod wish;
 
-pub use apply::{apply, apply_with, current_generation, install, make_alone, revoke};
+pub use apply::{apply, apply_with, at_start, current_generation, install, make_alone, revoke};
 pub use bundles::{BundleReport, BundleState};
 pub use csr::{Csr, CsrWish, requests};
 pub use doubt::{Glance, Sight, Watch, at_start as doubt_at_start};

@@ -73,8 +73,8 @@ pub fn publish(path: &Path, set: &Set, now: OffsetDateTime) -> Result<Option<u64
     let generations = Generations { dir, foreign: Foreign::Remove };
     let names: Vec<_> = set.keys().map(|path| top(path)).collect();
     match generations.snapshot(&names) {
-        Ok(snapshot) if snapshot.flat.is_empty() && same(&snapshot, set) => {
-            generations.repair(&snapshot, set)?;
+        Ok(snapshot) if snapshot.flat.is_empty() && !snapshot.unproven && same(&snapshot, set) => {
+            generations.repair(&snapshot, set, now)?;
             Ok(None)
         }
         // Whatever else is there, readable or not, a new generation replaces it.

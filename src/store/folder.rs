@@ -3,15 +3,15 @@
 use std::{
     fs::File,
     io::{Read as _, Write as _},
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use nix::{
     dir::Dir as Listing,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat},
-    sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat},
+    fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, readlinkat, renameat},
+    sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat},
     unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, geteuid, symlinkat, unlinkat},
 };
 use zeroize::Zeroizing;
@@ -61,6 +61,9 @@ impl Dir {
         if geteuid().is_root() && stat.st_uid != 0 {
             let (uid, flags) = (Some(Uid::from_raw(0)), AtFlags::AT_EMPTY_PATH);
             fchownat(&fd, c"", uid, None, flags).map_err(Error::io("take back ownership of", &path))?;
+        }
+        if stat.st_mode & 0o700 != 0o700 {
+            chmod(&fd, stat.st_mode | 0o700).map_err(Error::io("set the mode of", &path))?;
         }
         let fd = openat(&fd, c".", DIRECTORY, Mode::empty()).map_err(Error::io("open the folder", &path))?;
         Ok(Self { fd, path })
@@ -169,9 +172,38 @@ impl Dir {
         fchmod(&fd, Mode::from_bits_truncate(mode)).map_err(Error::io("set the mode of", &path))
     }
 
+    /// Opens what its mode keeps from us although it is ours; the mode it had, or `None` when nothing had to be done. PID 1
+    /// has no `DAC_OVERRIDE`, so not even root reads what root's own mode forbids.
+    pub(super) fn open_up(&self, name: &str) -> Result<Option<u32>, Error> {
+        let path = self.at(name);
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = match openat(&self.fd, name, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            opened => opened.map_err(Error::io("open", &path))?,
+        };
+        let stat = fstat(&fd).map_err(Error::io("inspect", &path))?;
+        let needed = match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+            SFlag::S_IFREG => 0o400,
+            SFlag::S_IFDIR => 0o700,
+            _ => return Ok(None),
+        };
+        if stat.st_uid != own_uid() || stat.st_mode & needed == needed {
+            return Ok(None);
+        }
+        chmod(&fd, stat.st_mode | needed).map_err(Error::io("set the mode of", &path))?;
+        Ok(Some(stat.st_mode & 0o7777))
+    }
+
     pub(super) fn open_or_create(&self, name: &str, mode: u32) -> Result<File, Error> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let fd = openat(&self.fd, name, flags, Mode::from_bits_truncate(mode));
+        fd.map(File::from).map_err(Error::io("open", &self.at(name)))
+    }
+
+    /// A file that is there, for a lock on it alone.
+    pub(super) fn open_read_only(&self, name: &str) -> Result<File, Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Mode::empty());
         fd.map(File::from).map_err(Error::io("open", &self.at(name)))
     }
 
@@ -203,6 +235,12 @@ impl Dir {
         };
         unlinkat(&self.fd, name, flag).map_err(Error::io("remove", &path))
     }
+}
+
+/// Sets the mode of what an `O_PATH` descriptor holds, which `fchmod` refuses to.
+fn chmod(fd: &OwnedFd, mode: u32) -> Result<(), Errno> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    fchmodat(AT_FDCWD, path.as_str(), Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)
 }
 
 /// Only root gives files to a group; anyone else keeps what the kernel chose.

@@ -20,6 +20,8 @@ pub(super) const DATA: &str = "..data";
 pub(super) const DATA_NEW: &str = "..data.new";
 pub(super) const LINK_NEW: &str = "..link.new";
 const MANIFEST: &str = "manifest.json";
+/// A manifest to be, in the place of one that was lost.
+const MANIFEST_NEW: &str = "manifest.json.new";
 /// How often a reader without the lock starts over.
 const UNLOCKED_TRIES: u8 = 8;
 /// Folders inside a generation: `bundles/NAME/`.
@@ -124,7 +126,9 @@ impl Generations {
                 );
                 return Err(Error::foreign(&self.dir.at(DATA), what));
             }
-            snapshot.files = self.read(generation)?;
+            (snapshot.files, snapshot.unproven) = self.read(generation)?;
+        } else if self.foreign == Foreign::Refuse {
+            self.refuse_unlinked(names)?;
         }
         for name in names {
             match self.dir.entry(name)? {
@@ -139,7 +143,7 @@ impl Generations {
                     return Err(Error::foreign(&self.dir.at(name), what));
                 }
                 Entry::File => {
-                    snapshot.files.insert((*name).to_owned(), found(&self.dir, name, None)?);
+                    snapshot.files.insert((*name).to_owned(), found(&self.dir, name, |_| false)?);
                     snapshot.flat.insert((*name).to_owned());
                 }
                 Entry::Directory | Entry::Other => {
@@ -148,6 +152,19 @@ impl Generations {
             }
         }
         Ok(snapshot)
+    }
+
+    /// Without `..data` a set is there to be lost: a first publication that broke off leaves no generation but `..g0`, and
+    /// no link to any.
+    fn refuse_unlinked(&self, names: &[&str]) -> Result<(), Error> {
+        let newest = self.dir.names()?.iter().filter_map(|name| number(name)).max().unwrap_or(0);
+        let link = names.iter().find(|name| self.dir.entry(name).is_ok_and(|e| e == Entry::Link(flat_target(name))));
+        let what = match link {
+            Some(name) => format!("the link {name} to it"),
+            None if newest > 0 => folder(newest),
+            None => return Ok(()),
+        };
+        Err(Error::Unlinked { path: self.dir.at(DATA), what, newest: folder(newest) })
     }
 
     /// [`Self::snapshot`] without the lock: taken again while a writer switches or prunes under it.
@@ -162,15 +179,26 @@ impl Generations {
         self.snapshot(names)
     }
 
-    /// Every file of one generation.
-    pub(super) fn read(&self, generation: u64) -> Result<std::collections::BTreeMap<String, Found>, Error> {
+    /// Every file of one generation, and whether its manifest is lost.
+    pub(super) fn read(&self, generation: u64) -> Result<(std::collections::BTreeMap<String, Found>, bool), Error> {
         let dir = self.dir.sub(&folder(generation))?;
         let manifest: Option<Manifest> =
             dir.read(MANIFEST).ok().and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok());
         let mut files = std::collections::BTreeMap::new();
         read_into(&dir, "", manifest.as_ref(), DEPTH, &mut files)?;
         files.remove(MANIFEST);
-        Ok(files)
+        files.remove(MANIFEST_NEW);
+        Ok((files, manifest.is_none()))
+    }
+
+    /// Writes the manifest of a generation anew, from what is there.
+    pub(super) fn prove(&self, generation: u64, set: &Set, now: OffsetDateTime) -> Result<(), Error> {
+        let dir = self.dir.sub(&folder(generation))?;
+        dir.remove(MANIFEST_NEW, 0)?;
+        dir.write_new(MANIFEST_NEW, &manifest(generation, set, now)?)?;
+        dir.remove(MANIFEST, DEPTH)?;
+        dir.rename(MANIFEST_NEW, MANIFEST)?;
+        dir.sync()
     }
 
     /// Publishes `set` as the next generation. `verify` sees it as read back from disk, before the switch.
@@ -195,19 +223,15 @@ impl Generations {
         go(Step::Sweep)?;
         let current = self.sweep()?;
         let next = current.map_or(0, |n| n + 1);
-        let staged = self.stage(next, set, now, verify, &mut go);
-        if let Err(error) = staged {
+        let switched = self.stage(next, set, now, verify, &mut go).and_then(|()| self.switch(next, &mut go));
+        if let Err(error) = switched {
             if !matches!(error, Error::Stopped(_)) {
-                // Best effort: the next writer sweeps it anyway.
+                // Best effort: the next writer sweeps it anyway, but on a full volume it is in the way.
+                let _ = self.dir.remove(DATA_NEW, 0);
                 let _ = self.dir.remove(&folder(next), DEPTH);
             }
             return Err(error);
         }
-        go(Step::StageLink)?;
-        self.dir.sync()?;
-        self.dir.link(&folder(next), DATA_NEW)?;
-        go(Step::Switch)?;
-        self.dir.rename(DATA_NEW, DATA)?;
         self.dir.sync()?;
         let names: BTreeSet<_> = set.keys().map(|path| top(path).to_owned()).collect();
         self.link_names(&names, &mut go)?;
@@ -238,10 +262,19 @@ impl Generations {
         self.check(next, set, verify)
     }
 
+    /// The commit: all or nothing.
+    fn switch(&self, next: u64, go: &mut dyn FnMut(Step) -> Result<(), Error>) -> Result<(), Error> {
+        go(Step::StageLink)?;
+        self.dir.sync()?;
+        self.dir.link(&folder(next), DATA_NEW)?;
+        go(Step::Switch)?;
+        self.dir.rename(DATA_NEW, DATA)
+    }
+
     /// What lies on the disk must be what was meant, and pass the caller's check.
     fn check(&self, next: u64, set: &Set, verify: &dyn Fn(&Set) -> Result<(), String>) -> Result<(), Error> {
         let rejected = |reason: String| Error::Rejected { path: self.dir.at(&folder(next)), reason };
-        let read = self.read(next)?;
+        let (read, _) = self.read(next)?;
         for (path, file) in set {
             let same = read.get(path).is_some_and(|f| f.bytes == file.bytes && f.mode == file.mode && f.intact);
             if !same {
@@ -285,8 +318,9 @@ fn read_into(
                 read_into(&dir.sub(&name)?, &format!("{path}/"), manifest, depth - 1, files)?;
             }
             Entry::File => {
-                let hash = manifest.and_then(|m| m.files.get(&path));
-                files.insert(path, found(dir, &name, hash)?);
+                let found =
+                    found(dir, &name, |bytes| manifest.is_none_or(|m| m.files.get(&path) == Some(&sha256(bytes))))?;
+                files.insert(path, found);
             }
             _ => return Err(Error::foreign(&dir.at(&name), "is not a regular file")),
         }
@@ -294,9 +328,9 @@ fn read_into(
     Ok(())
 }
 
-fn found(dir: &Dir, name: &str, published: Option<&String>) -> Result<Found, Error> {
+fn found(dir: &Dir, name: &str, published: impl FnOnce(&[u8]) -> bool) -> Result<Found, Error> {
     let (bytes, stat) = dir.read(name)?;
-    let intact = published.is_some_and(|hash| *hash == sha256(&bytes));
+    let intact = published(&bytes);
     Ok(Found { bytes, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, intact })
 }
 

@@ -12,15 +12,23 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// Held until dropped.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "closing the descriptor releases the lock")] File);
+pub struct Lock {
+    #[expect(dead_code, reason = "closing the descriptor releases the lock")]
+    file: File,
+    read_only: bool,
+}
 
 impl Lock {
+    /// On a volume that can't be written the lock that is there is taken all the same: what lies beside it can be served.
     pub(super) fn acquire(dir: &Dir, timeout: Duration) -> Result<Self, Error> {
-        let file = dir.open_or_create(NAME, 0o600)?;
+        let (file, read_only) = match dir.open_or_create(NAME, 0o600) {
+            Err(error) if error.is_read_only() => (dir.open_read_only(NAME).map_err(|_| error)?, true),
+            opened => (opened?, false),
+        };
         let start = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self(file)),
+                Ok(()) => return Ok(Self { file, read_only }),
                 Err(TryLockError::WouldBlock) if start.elapsed() < timeout => std::thread::sleep(RETRY),
                 Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: dir.at(NAME), waited: timeout }),
                 Err(TryLockError::Error(source)) => {
@@ -28,5 +36,10 @@ impl Lock {
                 }
             }
         }
+    }
+
+    /// Whether the volume can't be written.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 }

@@ -50,6 +50,19 @@ pub enum Error {
         /// What it is.
         what: String,
     },
+    /// The link that says which generation is live is gone, and the generations are not.
+    #[error(
+        "{} is missing although {what} is there: `ln -s {newest} {}` brings the last set back, an empty folder starts over \
+         with a new CA", path.display(), path.display()
+    )]
+    Unlinked {
+        /// Where the link should be.
+        path: PathBuf,
+        /// What shows that there was one.
+        what: String,
+        /// The youngest generation, which it most likely named.
+        newest: String,
+    },
     /// The staged set did not pass its check: nothing was published.
     #[error("{} was staged but does not pass its check, so it was not published: {reason}", path.display())]
     Rejected {
@@ -69,6 +82,17 @@ impl Error {
         move |errno| Self::Io { operation, path, source: errno.into() }
     }
 
+    /// The volume can't be written.
+    fn is_read_only(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.raw_os_error() == Some(libc::EROFS))
+    }
+
+    /// The volume, not what is on it, is the reason: full, broken, or not writable.
+    pub fn is_of_the_volume(&self) -> bool {
+        const REASONS: [i32; 4] = [libc::EROFS, libc::ENOSPC, libc::EDQUOT, libc::EIO];
+        matches!(self, Self::Io { source, .. } if source.raw_os_error().is_some_and(|code| REASONS.contains(&code)))
+    }
+
     fn foreign(path: &Path, what: impl Into<String>) -> Self {
         Self::Foreign { path: path.to_owned(), what: what.into() }
     }
@@ -78,9 +102,10 @@ impl Error {
 fn advice(source: &io::Error) -> String {
     match source.raw_os_error() {
         Some(libc::EROFS) => "; the volume is mounted read-only: mount it writable for the server".to_owned(),
-        Some(libc::ENOSPC | libc::EDQUOT) => "; free space on the volume, nothing was changed".to_owned(),
+        Some(libc::ENOSPC | libc::EDQUOT) => "; free space on the volume, what was published before is unchanged".to_owned(),
         Some(libc::EACCES | libc::EPERM) => match own_uid() {
-            0 => "; it must belong to root, and the process needs the capability CHOWN".to_owned(),
+            0 => "; it must belong to root and its mode must let its owner in, and the process needs the capability CHOWN"
+                .to_owned(),
             uid => format!("; it must belong to uid {uid} (chown -R {uid})"),
         },
         Some(libc::ELOOP) => "; it is a link the warden did not make and does not follow: move it away".to_owned(),

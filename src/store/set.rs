@@ -29,7 +29,7 @@ pub struct Found {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Content is what was published (false as well for a file that never was).
+    /// Content is what was published, as far as the manifest can tell (false as well for a file that never was).
     pub intact: bool,
 }
 
@@ -38,6 +38,8 @@ pub struct Found {
 pub struct Snapshot {
     /// The generation `..data` names.
     pub generation: Option<u64>,
+    /// Its manifest is gone or damaged: what was published can't be told.
+    pub unproven: bool,
     /// Every file, a regular file under a flat name before the generation's.
     pub files: BTreeMap<String, Found>,
     /// Flat names that are regular files: put there by someone, or never made links.

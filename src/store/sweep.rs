@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use time::OffsetDateTime;
+
 use super::{
     Error, Set, Snapshot,
-    folder::Entry,
+    folder::{Dir, Entry},
     generation::{DATA, DATA_NEW, DEPTH, Foreign, Generations, LINK_NEW, Step, flat_target, folder, number},
     set::top,
 };
@@ -77,9 +79,18 @@ impl Generations {
         Ok(())
     }
 
-    /// Puts right what needs no new generation: missing links, modes and groups that drifted, leftovers of a crash.
-    /// Changes nothing when all is well; answers with what it did.
-    pub fn repair(&self, snapshot: &Snapshot, wanted: &Set) -> Result<Vec<String>, Error> {
+    /// Lets us read what is ours again, whatever its mode became; answers with what it did.
+    pub fn open_up(&self) -> Result<Vec<String>, Error> {
+        let mut done = Vec::new();
+        if let Some(generation) = self.current()? {
+            open_up(&self.dir, &folder(generation), DEPTH, &mut done)?;
+        }
+        Ok(done)
+    }
+
+    /// Puts right what needs no new generation: missing links, modes and groups that drifted, a lost manifest, leftovers
+    /// of a crash. Changes nothing when all is well; answers with what it did.
+    pub fn repair(&self, snapshot: &Snapshot, wanted: &Set, now: OffsetDateTime) -> Result<Vec<String>, Error> {
         let Some(generation) = snapshot.generation else { return Ok(Vec::new()) };
         let mut done = Vec::new();
         self.sweep()?;
@@ -90,6 +101,15 @@ impl Generations {
                 self.adjust(generation, path, file.mode, file.gid)?;
                 done.push(format!("mode of {path} set to {:04o} (was {:04o})", file.mode, found.mode));
             }
+        }
+        let mode = self.dir.sub(&folder(generation))?.stat()?.st_mode & 0o7777;
+        if mode != 0o755 {
+            self.dir.sub(&folder(generation))?.chmod(0o755)?;
+            done.push(format!("mode of {} set to 0755 (was {mode:04o})", folder(generation)));
+        }
+        if snapshot.unproven {
+            self.prove(generation, wanted, now)?;
+            done.push(format!("manifest of {} was lost or damaged: made anew from its files", folder(generation)));
         }
         if !snapshot.unlinked.is_empty() {
             let names = wanted.keys().map(|path| top(path).to_owned()).collect();
@@ -109,4 +129,17 @@ impl Generations {
         }
         dir.adjust(rest, mode, gid)
     }
+}
+
+fn open_up(dir: &Dir, name: &str, depth: u8, done: &mut Vec<String>) -> Result<(), Error> {
+    if let Some(mode) = dir.open_up(name)? {
+        done.push(format!("{} was closed to its owner (mode {mode:04o}): opened to it", dir.at(name).display()));
+    }
+    if depth > 0 && dir.entry(name)? == Entry::Directory {
+        let sub = dir.sub(name)?;
+        for inner in sub.names()? {
+            open_up(&sub, &inner, depth - 1, done)?;
+        }
+    }
+    Ok(())
 }
