@@ -202,10 +202,21 @@ fn child_meets_full_and_read_only_disks_and_real_mounts() {
     assert!(!config.certs.dir.join("..g0").exists(), "nothing is left behind");
 
     tmpfs(&config.certs.dir, "size=1m", none);
-    start().unwrap();
     tmpfs(&config.certs.dir, "size=1m", MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY);
     let error = start().unwrap_err().to_string();
     assert!(error.contains(".lock") && error.contains("mounted read-only"), "{error}");
+    tmpfs(&config.certs.dir, "size=1m", MsFlags::MS_REMOUNT);
+    start().unwrap();
+    tmpfs(&config.certs.dir, "size=1m", MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY);
+    let mut warnings = Vec::new();
+    apply(&config, NOW, Request::MakeMissing, &mut |event| warnings.push(event.to_string())).unwrap();
+    assert!(
+        matches!(&warnings[..], [one] if one.contains("is mounted read-only: what is there is served")),
+        "{warnings:?}"
+    );
+    let request = Request::Certificates { keep_keys: false };
+    let error = apply(&config, NOW, request, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("..g1") && error.contains("mounted read-only"), "{error}");
     tmpfs(&config.certs.dir, "size=1m", MsFlags::MS_REMOUNT);
 
     let bundle = |name: &str| config.certs.publish_dir.join(name);
