@@ -207,15 +207,18 @@ async def main() -> int:
     parser.add_argument("--address", required=True)
     parser.add_argument("--published", required=True)
     parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--rotate", choices=["yes", "no"], default="yes")
     args = parser.parse_args()
     tally, begin = Tally(), time.monotonic()
     first = await connect(args.address, bundle(pathlib.Path(args.published) / "client"))
     await first.start_workflow(Signalled.run, id=ANCHOR, task_queue=QUEUE)
-    await phase(args, tally, APART, args.calls * 5 // 7)
-    # Every application has taken up the new files: what is old may go, and a CA can follow again.
-    await command(tally, WARDEN, "token", "retire")
-    await command(tally, WARDEN, "cert", "retire")
-    await phase(args, tally, TOGETHER, args.calls - tally.calls.total())
+    apart, together = (APART, TOGETHER) if args.rotate == "yes" else ([[] for _ in APART], [[] for _ in TOGETHER])
+    await phase(args, tally, apart, args.calls * 5 // 7)
+    if args.rotate == "yes":
+        # Every application has taken up the new files: what is old may go, and a CA can follow again.
+        await command(tally, WARDEN, "token", "retire")
+        await command(tally, WARDEN, "cert", "retire")
+    await phase(args, tally, together, args.calls - tally.calls.total())
     print(json.dumps({
         "seconds": round(time.monotonic() - begin), "calls": tally.calls.total(), "failed": len(tally.failures),
         "longest_stall_ms": round(max(took for took, _, _ in tally.longest.values()) * 1000), "by_kind": tally.calls,

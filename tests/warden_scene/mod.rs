@@ -10,7 +10,7 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -144,7 +144,16 @@ impl Scene {
         claimed(&self.read(token)).unwrap()["jti"].as_str().unwrap().to_owned()
     }
 
+    /// A warden that was killed takes its gateway with it, which may be a moment later: only then its port is free.
+    pub fn wait_for_the_port(&self) {
+        let began = Instant::now();
+        while TcpListener::bind(("127.0.0.1", self.port.number)).is_err() && began.elapsed() < LIMIT {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     pub fn warden(&self) -> Warden {
+        self.wait_for_the_port();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         Warden(self.command(&["run"]).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
     }
