@@ -19,6 +19,7 @@ from datetime import timedelta
 
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import Client, TLSConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -109,6 +110,7 @@ class App:
             workflows=[Signalled],
             activities=[double],
             workflow_runner=UnsandboxedWorkflowRunner(),
+            identity=self.name,
         )
         self.running = asyncio.create_task(self.worker.run())
         loops = [self.describe() for _ in range(3)] + [self.whole() for _ in range(2)] + [self.again()]
@@ -135,14 +137,26 @@ class App:
     async def whole(self) -> None:
         """Workflows from start to result, which need a worker too."""
         while not self.stop:
-            client, id = self.client, f"{self.name}-{uuid.uuid4()}"
+            client, id, began = self.client, f"{self.name}-{uuid.uuid4()}", time.monotonic()
             handle = client.get_workflow_handle_for(Signalled.run, id)
             await self.tally.count(f"{self.name} start", client.start_workflow(Signalled.run, id=id, task_queue=QUEUE))
             await self.tally.count(f"{self.name} signal", handle.signal(Signalled.set, 21))
             await self.tally.count(f"{self.name} query", handle.query(Signalled.state))
             result = await self.tally.count(f"{self.name} result", handle.result())
+            await self.explain(handle, time.monotonic() - began)
             if result != 42:
                 self.tally.failures.append(f"{id}: the result is {result}")
+
+    async def explain(self, handle, took: float) -> None:
+        """What a workflow waited for: Temporal gives a task to another worker after 10 s when the one that has it is silent."""
+        if took < 5:
+            return
+        ends = []
+        async for event in handle.fetch_history_events():
+            worker = event.workflow_task_started_event_attributes.identity
+            ends.append(f"{event.event_time.ToJsonString()[17:23]} {EventType.Name(event.event_type)[11:]} {worker}".strip())
+        now = time.monotonic() - self.tally.begin
+        print(f"    {now:5.1f} s: {handle.id} took {took:.1f} s: {', '.join(ends)}", file=sys.stderr)
 
     async def again(self) -> None:
         """A new connection every second."""
