@@ -182,6 +182,7 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     spawn_local(desk::serve(warden.clone(), control));
     spawn_local(bring_up::bring_up(warden.clone()));
     spawn_local(upkeep::watch_health(warden.clone()));
+    spawn_local(upkeep::watch_gateway(warden.clone()));
     spawn_local(upkeep::renew(warden.clone()));
     spawn_local(audit_log::keep(warden.clone()));
     spawn_local(audit_log::restarts(warden.clone()));
@@ -299,6 +300,7 @@ impl Warden {
                 stop_rank: 0,
                 // The gateway keeps the limit itself; what is beyond it is for flushing the audit log.
                 ask_limit: self.config.gateway.drain_timeout + Duration::from_secs(2),
+                probe_limit: self.config.supervisor.probe_limit,
                 ..Policy::default()
             },
             make: Box::new(move || warden.gateway_spec()),
@@ -333,6 +335,7 @@ impl Warden {
             policy: Policy {
                 stop_rank: 1,
                 term_limit: self.config.supervisor.stop_timeout,
+                probe_limit: self.config.supervisor.probe_limit,
                 main: true,
                 ..Policy::default()
             },

@@ -1,135 +1,17 @@
 //! `temporal-warden run -- COMMAND` as PID 1 of a fresh PID namespace: what tini's users rely on, and what they miss.
 
+mod pid1_scene;
+
 use std::{
     fs,
-    io::Read,
-    os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-
-const WARDEN: &str = env!("CARGO_BIN_EXE_temporal-warden");
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// The warden as PID 1, and `unshare` around it.
-struct Namespace {
-    unshare: Child,
-    init: Pid,
-}
-
-impl Namespace {
-    fn run(command: &[&str]) -> Self {
-        let mut unshare = Command::new("unshare")
-            .args(["--pid", "--fork", "--mount-proc", WARDEN, "run", "--"])
-            .args(command)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("unshare of util-linux is needed for tests of PID 1");
-        let init = wait_for("unshare forks", || {
-            if let Ok(Some(_)) = unshare.try_wait() {
-                return Some(Pid::from_raw(i32::MAX));
-            }
-            only_child(unshare.id())
-        });
-        Self { unshare, init }
-    }
-
-    fn sh(script: &str) -> Self {
-        Self::run(&["sh", "-c", script])
-    }
-
-    /// Waits until the warden is PID 1 there and its command has begun to run a program of this name.
-    fn until_runs(self, name: &str) -> Self {
-        wait_for("the command runs", || self.find(name));
-        self
-    }
-
-    /// The same for several of them. A shell's fork that has not become its program yet still has the shell's handlers,
-    /// and forgets a signal that they caught.
-    fn until_run(self, count: usize, name: &str) -> Self {
-        let found =
-            || descendants(self.init.as_raw()).into_iter().filter(|p| comm(*p).as_deref() == Some(name)).count();
-        wait_for("the commands run", || (found() == count).then_some(()));
-        self
-    }
-
-    /// Outside pid of a descendant with this name.
-    fn find(&self, name: &str) -> Option<Pid> {
-        descendants(self.init.as_raw()).into_iter().find(|p| comm(*p).as_deref() == Some(name)).map(Pid::from_raw)
-    }
-
-    fn signal(&self, signal: Signal) -> &Self {
-        kill(self.init, signal).unwrap();
-        self
-    }
-
-    fn end(mut self) -> (ExitStatus, String) {
-        let started = Instant::now();
-        let status = loop {
-            if let Some(status) = self.unshare.try_wait().unwrap() {
-                break status;
-            }
-            if started.elapsed() > LIMIT {
-                let _ = kill(self.init, Signal::SIGKILL);
-                panic!("PID 1 did not end within {LIMIT:?}");
-            }
-            thread::sleep(Duration::from_millis(1));
-        };
-        let mut said = String::new();
-        self.unshare.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        self.unshare.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (status, said)
-    }
-
-    fn code(self) -> Option<i32> {
-        let (status, _) = self.end();
-        assert_eq!(status.signal(), None);
-        status.code()
-    }
-}
-
-fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + LIMIT;
-    while Instant::now() < end {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        thread::sleep(Duration::from_micros(200));
-    }
-    panic!("waited {LIMIT:?} in vain until {what}");
-}
-
-fn children(pid: u32) -> Vec<i32> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().filter_map(|p| p.parse().ok()).collect()
-}
-
-fn only_child(pid: u32) -> Option<Pid> {
-    children(pid).first().copied().map(Pid::from_raw)
-}
-
-fn descendants(pid: i32) -> Vec<i32> {
-    let direct = children(pid.unsigned_abs());
-    direct.iter().copied().chain(direct.iter().flat_map(|p| descendants(*p))).collect()
-}
-
-fn comm(pid: i32) -> Option<String> {
-    fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim().to_owned())
-}
-
-fn state(pid: Pid) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
+use nix::sys::signal::{Signal, kill};
+use pid1_scene::{LIMIT, Namespace, WARDEN, state, wait_for};
 
 #[test]
 fn the_exit_code_is_the_commands_own() {

@@ -41,6 +41,7 @@ fn limits() -> config::Supervisor {
         stop_timeout: Duration::from_secs(3),
         backoff_base: Duration::from_millis(50),
         backoff_cap: Duration::from_secs(1),
+        probe_limit: 3,
     }
 }
 

@@ -25,10 +25,13 @@ const KEY_RETRY: Duration = Duration::from_secs(60);
 const BUNDLE_RETRY: Duration = Duration::from_secs(5);
 const BUNDLE_RETRY_CAP: Duration = Duration::from_secs(300);
 
-/// Passes the gateway's reports on: what is healthy has its back-off reset.
+/// A gateway that says nothing for this long has failed a probe; it has something to say every second.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Passes the gateway's reports on: what is healthy has its back-off reset, what is silent is found.
 pub(super) async fn watch_health(warden: Rc<Warden>) {
     let mut health = warden.parent.health();
-    let mut was_serving = false;
+    let (mut was_serving, mut was_silent) = (false, 0);
     while health.changed().await.is_ok() {
         let now = health.borrow_and_update().clone();
         if now.reported {
@@ -37,6 +40,13 @@ pub(super) async fn watch_health(warden: Rc<Warden>) {
         if vouches_for_temporal(&warden, &now) {
             warden.supervisor.ready(TEMPORAL);
         }
+        if now.upstream_silent > was_silent {
+            warn!("Temporal leaves probes without any answer: {} in a row", now.upstream_silent);
+            warden.supervisor.failed_probe(TEMPORAL);
+        } else if now.upstream_silent < was_silent {
+            warden.supervisor.answered(TEMPORAL);
+        }
+        was_silent = now.upstream_silent;
         if now.serving != was_serving {
             match now.serving {
                 true => info!("SERVING"),
@@ -44,6 +54,21 @@ pub(super) async fn watch_health(warden: Rc<Warden>) {
             }
         }
         was_serving = now.serving;
+    }
+}
+
+/// Finds a gateway that hangs: it stays silent.
+pub(super) async fn watch_gateway(warden: Rc<Warden>) {
+    let mut heard = warden.parent.heard();
+    let mut silent = false;
+    loop {
+        let was_silent = silent;
+        silent = tokio::time::timeout(SILENCE, heard.changed()).await.is_err();
+        match (was_silent, silent) {
+            (_, true) => warden.supervisor.failed_probe(GATEWAY),
+            (true, false) => warden.supervisor.answered(GATEWAY),
+            (false, false) => {}
+        }
     }
 }
 

@@ -114,12 +114,14 @@ enum Command {
 
 /// Runs the command line `args` (the program's name first).
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let name = args.first().map(|a| Path::new(a).file_name().unwrap_or(a).to_owned());
-    if name.is_some_and(|n| n == "temporal") {
-        return exit_code(temporal::main(args.into_iter().skip(1)));
-    }
-    if args.get(1).is_some_and(|a| a == "run") {
+    let name = args.first().map(|a| Path::new(a).file_name().unwrap_or(a));
+    let is_front = name.is_some_and(|n| n == "temporal");
+    if !is_front && args.get(1).is_some_and(|a| a == "run") {
         return run::main(&args);
+    }
+    crate::supervisor::unblock_signals();
+    if is_front {
+        return exit_code(temporal::main(args.into_iter().skip(1)));
     }
     match Cli::parse_from(args).command {
         Command::Run => unreachable!("dispatched above, before anything else runs"),

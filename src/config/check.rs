@@ -238,6 +238,7 @@ fn supervisor(p: &mut Parser, raw: &Raw) -> Supervisor {
         stop_timeout: p.duration_from(&raw.stop_timeout, SECOND),
         backoff_base: p.duration_from(&raw.backoff_base, Duration::from_millis(1)),
         backoff_cap: p.duration_from(&raw.backoff_cap, Duration::from_millis(1)),
+        probe_limit: p.number(&raw.probe_limit, 0..=1000),
     }
 }
 

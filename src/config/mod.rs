@@ -279,6 +279,8 @@ pub struct Supervisor {
     pub backoff_base: Duration,
     /// `WARDEN_BACKOFF_CAP`.
     pub backoff_cap: Duration,
+    /// `WARDEN_PROBE_LIMIT`: unanswered probes in a row after which a child is taken for hung; 0 = never.
+    pub probe_limit: u32,
 }
 
 /// Our own log.

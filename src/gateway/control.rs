@@ -337,7 +337,11 @@ async fn probes(shared: Arc<Shared>, health: Arc<watch::Sender<Parts>>) {
         let serving = shared.serving.load_full();
         let began = clock::now();
         let result = probe::probe(&pool, &serving).await;
+        // A frontend that is starting is not silent yet, and one whose database is away still answers this.
+        let is_up = health.borrow().phase == Phase::Ready;
+        let silent = result.is_err() && is_up && !probe::answers(&pool, &serving).await;
         health.send_modify(|parts| {
+            parts.silent = if silent { parts.silent.saturating_add(1) } else { 0 };
             if result.is_ok() {
                 parts.probed_ms = i64::try_from(began.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
             }

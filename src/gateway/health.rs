@@ -15,6 +15,8 @@ pub(super) struct Parts {
     pub probe: Result<String, String>,
     /// When the last probe that succeeded began, milliseconds of Unix time.
     pub probed_ms: i64,
+    /// Probes in a row without any answer.
+    pub silent: u32,
     /// Why the audit log can't be written.
     pub audit: Option<String>,
     /// Whether that refuses calls.
@@ -25,7 +27,7 @@ impl Parts {
     /// Before anything is known.
     pub(super) fn unknown(audit_fail: AuditFail) -> Self {
         let phase = Phase::Starting { doing: "starting".to_owned() };
-        Self { phase, probe: Err("not probed yet".to_owned()), probed_ms: 0, audit: None, audit_fail }
+        Self { phase, probe: Err("not probed yet".to_owned()), probed_ms: 0, silent: 0, audit: None, audit_fail }
     }
 
     /// Why it does not serve; `None` = it serves.
@@ -52,6 +54,7 @@ impl Parts {
             reason: reason.unwrap_or_default(),
             upstream_ok: self.probe.is_ok(),
             probed_ms: self.probed_ms,
+            upstream_silent: self.silent,
             upstream_detail: detail.clone(),
             audit_ok: self.audit.is_none(),
             connections: shared.places.taken() as u64,
@@ -127,6 +130,7 @@ mod tests {
             phase: Phase::Ready,
             probe: Ok("ok".to_owned()),
             probed_ms: 0,
+            silent: 0,
             audit: None,
             audit_fail: AuditFail::Closed,
         }

@@ -282,6 +282,9 @@ pub struct Health {
     pub upstream_ok: bool,
     /// When the last probe that succeeded began, milliseconds of Unix time; a process started later is not vouched for.
     pub probed_ms: i64,
+    /// Probes in a row that got no answer at all, not even to a question that reads no database.
+    #[serde(default)]
+    pub upstream_silent: u32,
     /// The probe's own words.
     pub upstream_detail: String,
     /// Whether audit records are being written.

@@ -34,6 +34,7 @@ pub struct Parent {
     phase: watch::Sender<Phase>,
     snapshot: watch::Sender<Snapshot>,
     health: watch::Sender<Health>,
+    heard: watch::Sender<()>,
     answer: watch::Sender<Option<Answer>>,
     question: watch::Sender<Option<(u64, Secret<String>)>>,
     tried: watch::Sender<Option<(u64, Option<String>)>>,
@@ -52,6 +53,7 @@ impl Parent {
             phase: watch::Sender::new(Phase::Starting { doing: "starting".into() }),
             snapshot: watch::Sender::new(Snapshot::default()),
             health: watch::Sender::new(Health::default()),
+            heard: watch::Sender::new(()),
             answer: watch::Sender::new(None),
             question: watch::Sender::new(None),
             tried: watch::Sender::new(None),
@@ -128,6 +130,11 @@ impl Parent {
         self.drain.send_replace(true);
     }
 
+    /// Wakes at each word of a gateway; one that is well says something every [`Hello::health_interval_ms`].
+    pub fn heard(&self) -> watch::Receiver<()> {
+        self.heard.subscribe()
+    }
+
     /// What the gateway last said of itself, and a way to wait for more.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
@@ -179,6 +186,7 @@ async fn listen(parent: &Parent, from: &mut OwnedReadHalf) -> io::Result<()> {
 }
 
 fn hear(parent: &Parent, said: FromGateway) {
+    parent.heard.send_replace(());
     match said {
         FromGateway::Switched { version } => {
             parent.answer.send_replace(Some(Answer::Switched(version)));

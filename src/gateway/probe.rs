@@ -17,6 +17,8 @@ use crate::{clock, config::EngineKind, secret::Secret};
 const METHOD: &str = "DescribeNamespace";
 /// Field 1, a string: the namespace every Temporal has.
 const MESSAGE: &[u8] = b"\x0a\x0ftemporal-system";
+/// Needs no database, and is answered as long as the frontend answers anything.
+const ALIVE_METHOD: &str = "GetSystemInfo";
 /// Longest wait for the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Codes with which an upstream of someone else's refuses a probe that has no token for it.
@@ -25,7 +27,7 @@ const REFUSALS: [u32; 2] = [7, 16];
 /// Probes once, with a token of the gateway's own where the upstream checks any.
 pub(super) async fn probe(pool: &Arc<Pool>, serving: &Serving) -> Result<String, String> {
     let own = serving.signer.as_ref().and_then(|s| s.bearer("temporal-warden", "temporal-system:read", clock::now()));
-    let (code, message) = ask(pool, serving, own).await?;
+    let (code, message) = ask(pool, serving, own, METHOD, MESSAGE).await?;
     judge(serving.policy.engine, serving.signer.is_some(), code, &message)
 }
 
@@ -33,16 +35,27 @@ pub(super) async fn probe(pool: &Arc<Pool>, serving: &Serving) -> Result<String,
 pub(super) async fn probe_with(pool: &Arc<Pool>, serving: &Serving, token: &Secret<String>) -> Result<(), String> {
     let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|e| e.to_string())?;
     value.set_sensitive(true);
-    match ask(pool, serving, Some(value)).await? {
+    match ask(pool, serving, Some(value), METHOD, MESSAGE).await? {
         (0, _) => Ok(()),
         (code, message) => Err(format!("DescribeNamespace: status {code} {message}")),
     }
 }
 
-async fn ask(pool: &Arc<Pool>, serving: &Serving, authorization: Option<HeaderValue>) -> Result<(u32, String), String> {
+/// Whether the frontend answers anything, whatever it is.
+pub(super) async fn answers(pool: &Arc<Pool>, serving: &Serving) -> bool {
+    ask(pool, serving, None, ALIVE_METHOD, &[]).await.is_ok()
+}
+
+async fn ask(
+    pool: &Arc<Pool>,
+    serving: &Serving,
+    authorization: Option<HeaderValue>,
+    method: &str,
+    message: &'static [u8],
+) -> Result<(u32, String), String> {
     let deadline = Instant::now() + LIMIT;
     let mut lease = pool.acquire(&serving.connector, deadline).await.map_err(|e| e.to_string())?;
-    match timeout_at(deadline, call(&mut lease, authorization)).await {
+    match timeout_at(deadline, call(&mut lease, authorization, method, message)).await {
         Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
         Ok(Err(error)) => Err(format!("the connection to the Temporal frontend failed: {error}")),
         Ok(Ok(answer)) => Ok(answer),
@@ -59,12 +72,17 @@ fn judge(engine: EngineKind, signed: bool, code: u32, message: &str) -> Result<S
     }
 }
 
-async fn call(lease: &mut Lease, authorization: Option<HeaderValue>) -> Result<(u32, String), h2::Error> {
-    let mut request = proxy::own_request(lease, METHOD);
+async fn call(
+    lease: &mut Lease,
+    authorization: Option<HeaderValue>,
+    method: &str,
+    message: &[u8],
+) -> Result<(u32, String), h2::Error> {
+    let mut request = proxy::own_request(lease, method);
     if let Some(token) = authorization {
         request.headers_mut().insert(AUTHORIZATION, token);
     }
-    proxy::unary(lease, request, framed(MESSAGE)).await.map(|(code, message, _)| (code, message))
+    proxy::unary(lease, request, framed(message)).await.map(|(code, message, _)| (code, message))
 }
 
 #[cfg(test)]

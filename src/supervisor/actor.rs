@@ -63,6 +63,8 @@ struct Slot {
     state: State,
     since: OffsetDateTime,
     last_exit: Option<String>,
+    /// Why it was told to end, until it has.
+    told: Option<Why>,
 }
 
 struct Task {
@@ -141,6 +143,7 @@ impl Supervisor {
             Command::Supervise(child) => self.supervise(child, on),
             Command::Ready(name) => self.about(name, Event::Ready, on),
             Command::ProbeFailed(name) => self.about(name, Event::ProbeFailed, on),
+            Command::Answered(name) => self.about(name, Event::Answered, on),
             Command::Restart(name) => self.about(name, Event::Restart, on),
             Command::Run(spec, reply) => drop(reply.send(self.start_task(spec))),
             Command::KillTask(pid) if self.tasks.contains_key(&pid) => send(-pid, libc::SIGKILL),
@@ -165,7 +168,7 @@ impl Supervisor {
     fn supervise(&mut self, child: Child, on: &mut impl FnMut(Outside)) {
         let (_, actions) = self.table.add(child.name, child.policy, child.ask.is_some(), Instant::now());
         let (state, since) = (State::Waiting, clock::now());
-        self.slots.push(Slot { child, pid: None, starts: 0, state, since, last_exit: None });
+        self.slots.push(Slot { child, pid: None, starts: 0, state, since, last_exit: None, told: None });
         self.perform_all(actions, on);
     }
 
@@ -192,7 +195,7 @@ impl Supervisor {
     fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Start(id) => return self.start(id),
-            Action::Ask(id) => self.slots[id].ask(),
+            Action::Ask(id, why) => self.slots[id].ask(why),
             Action::Terminate(id, why) => self.slots[id].terminate(why),
             Action::Kill(id, waited) => {
                 let slot = &self.slots[id];
@@ -315,7 +318,7 @@ impl Supervisor {
             let _ = task.ended.send(Ended { exit, by_stop: task.told_to_stop });
         } else if let Some(id) = self.slots.iter().position(|s| s.pid == Some(pid)) {
             tracing::info!(child = self.slots[id].child.name, pid, "ended: {exit}");
-            self.slots[id].last_exit = Some(exit.to_string());
+            self.slots[id].note_end(exit);
             self.handle(Event::Ended(id, exit), on);
             // A successor, if there is one by now, has another pid.
             self.slots[id].pid.take_if(|p| *p == pid);
@@ -339,15 +342,26 @@ impl Supervisor {
 }
 
 impl Slot {
-    fn ask(&mut self) {
+    fn ask(&mut self, why: Why) {
+        self.told = Some(why);
         tracing::info!(child = self.child.name, "asking it to stop");
         if let Some(ask) = &mut self.child.ask {
             ask();
         }
     }
 
-    fn terminate(&self, why: Why) {
+    /// For `status`: how it ended, and why if that was our doing.
+    fn note_end(&mut self, exit: Exit) {
+        let why = self.told.take().map(|why| format!(", {why}"));
+        self.last_exit = Some(format!("{exit}{}", why.unwrap_or_default()));
+    }
+
+    fn terminate(&mut self, why: Why) {
         let child = self.child.name;
+        // What it was asked for stays the reason when it takes too long.
+        if why != Why::AskedTooLong {
+            self.told = Some(why);
+        }
         match why {
             Why::Stop | Why::Restart => tracing::info!(child, "sending SIGTERM"),
             Why::AskedTooLong => {

@@ -23,6 +23,7 @@ pub(super) enum Command {
     Supervise(Child),
     Ready(&'static str),
     ProbeFailed(&'static str),
+    Answered(&'static str),
     Restart(&'static str),
     Run(ChildSpec, oneshot::Sender<Result<Running, Error>>),
     KillTask(i32),
@@ -66,6 +67,11 @@ impl Handle {
     /// Tells that a probe of the child failed.
     pub fn failed_probe(&self, name: &'static str) {
         self.send(Command::ProbeFailed(name));
+    }
+
+    /// Tells that a probe of the child succeeded, after some had failed.
+    pub fn answered(&self, name: &'static str) {
+        self.send(Command::Answered(name));
     }
 
     /// Stops the child as at a stop of everything, and starts it anew.

@@ -5,6 +5,7 @@
 use std::{
     env,
     ffi::OsString,
+    io::{Write, stderr, stdin},
     os::fd::{AsFd, AsRawFd},
     time::{Duration, Instant},
 };
@@ -32,9 +33,10 @@ const GRACE: Duration = Duration::from_secs(5);
 pub fn init_command(signals: Signals, argv: Vec<OsString>) -> i32 {
     let mut argv = argv.into_iter();
     let Some(program) = argv.next() else {
-        eprintln!("temporal-warden: run -- needs a command, such as: temporal-warden run -- bash");
+        say("run -- needs a command, such as: temporal-warden run -- bash");
         return 2;
     };
+    process::block_real_time(&signals);
     let adoption = adopt_orphans();
     // The environment is handed on as it is; the only thing looked at is where programs are.
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
@@ -47,9 +49,19 @@ pub fn init_command(signals: Signals, argv: Vec<OsString>) -> i32 {
     match started {
         Ok(child) => Init::new(child.as_raw(), adoption).run(&signals),
         Err((reason, code)) => {
-            eprintln!("temporal-warden: {shown}: {reason}");
+            say(&format!("{shown}: {reason}"));
             code
         }
+    }
+}
+
+/// A line on standard error, unless that would block: a full pipe or a halted terminal must not hold signals up.
+fn say(line: &str) {
+    let writable = |ready: &PollFd<'_>| ready.revents().is_some_and(|r| r.contains(PollFlags::POLLOUT));
+    let out = stderr();
+    let mut ready = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut ready, PollTimeout::ZERO).is_ok() && writable(&ready[0]) {
+        let _ = writeln!(&out, "temporal-warden: {line}");
     }
 }
 
@@ -60,18 +72,20 @@ struct Init {
     code: Option<i32>,
     killed: bool,
     deadline: Option<Instant>,
+    /// More orphans may wait to be reaped right now.
+    unreaped: bool,
 }
 
 impl Init {
     fn new(child: i32, adoption: Adoption) -> Self {
         match adoption {
             Adoption::Init => {}
-            Adoption::SubReaper => eprintln!(
-                "temporal-warden: not PID 1: adopting orphans as sub-reaper (drop `init: true` or the outer init)"
-            ),
-            Adoption::None => eprintln!("temporal-warden: not PID 1 and no sub-reaper: orphans are not reaped"),
+            Adoption::SubReaper => {
+                say("not PID 1: adopting orphans as sub-reaper (drop `init: true` or the outer init)");
+            }
+            Adoption::None => say("not PID 1 and no sub-reaper: orphans are not reaped"),
         }
-        Self { child, adoption, code: None, killed: false, deadline: None }
+        Self { child, adoption, code: None, killed: false, deadline: None, unreaped: false }
     }
 
     fn run(mut self, signals: &Signals) -> i32 {
@@ -88,10 +102,14 @@ impl Init {
             if let Some(code) = self.reap().or_else(|| self.deadline_passed()) {
                 return code;
             }
+            self.stop_with_the_child();
         }
     }
 
     fn sleep(&self, signals: &Signals) {
+        if self.unreaped {
+            return;
+        }
         let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
         // Rounded up: waking a little early would turn the last millisecond into a busy loop.
         let limit = left.map_or(PollTimeout::NONE, |left| {
@@ -100,19 +118,16 @@ impl Init {
         let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], limit);
     }
 
-    /// The exit code, once no process is left.
+    /// One round of reaping, so that a signal never waits for 20,000 orphans. The exit code, once no process is left.
     fn reap(&mut self) -> Option<i32> {
         let (child, mut ended) = (self.child, None);
-        let left = loop {
-            let left = reaper::reap(&[], |pid, exit| {
-                if pid == child {
-                    ended = Some(exit.code());
-                }
-            });
-            if left != Left::More {
-                break left;
+        let known = if self.code.is_none() { &[child][..] } else { &[] };
+        let left = reaper::reap(known, |pid, exit| {
+            if pid == child {
+                ended = Some(exit.code());
             }
-        };
+        });
+        self.unreaped = left == Left::More;
         self.code = self.code.or(ended);
         if left == Left::Nothing {
             return Some(self.code.unwrap_or(126));
@@ -149,15 +164,27 @@ impl Init {
             }
             return;
         }
+        if signal.0 == libc::SIGCONT {
+            self.hand_terminal_on();
+        }
         send(-self.child, signal.0);
-        match signal.0 {
+        if signal.asks_to_stop() {
             // A stopped process does not hear it otherwise.
-            libc::SIGTERM => send(-self.child, libc::SIGCONT),
-            // The shell above us waits for us to stop, too. PID 1 can't be stopped.
-            libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU if self.adoption != Adoption::Init => {
-                send(unistd::getpid().as_raw(), libc::SIGSTOP);
-            }
-            _ => {}
+            send(-self.child, libc::SIGCONT);
+        }
+    }
+
+    /// When the command is stopped, as by ^Z, the shell above us waits for us to stop, too. PID 1 can't be stopped.
+    fn stop_with_the_child(&self) {
+        if self.adoption != Adoption::Init && self.code.is_none() && reaper::is_stopped(self.child) {
+            send(unistd::getpid().as_raw(), libc::SIGSTOP);
+        }
+    }
+
+    /// A shell that brings us back to the foreground gives the terminal to our group; the command needs it.
+    fn hand_terminal_on(&self) {
+        if unistd::tcgetpgrp(stdin()).is_ok_and(|group| group == unistd::getpgrp()) {
+            let _ = unistd::tcsetpgrp(stdin(), unistd::Pid::from_raw(self.child));
         }
     }
 }

@@ -21,7 +21,7 @@ pub use self::{
     handle::Handle,
     init::init_command,
     privilege::{drop_to_lifelong_capabilities, forbid_core_dumps},
-    process::inherited,
+    process::{inherited, unblock_signals},
     reaper::{Adoption, Exit},
     spec::{Ask, Child, ChildSpec, ChildStatus, Error, Finished, Make, Outside, Policy, User},
     state::State,

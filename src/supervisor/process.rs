@@ -3,6 +3,8 @@
 //! Between fork and exec only async-signal-safe calls are made, on memory prepared before the fork: another thread
 //! (the log writer) may have held any lock at that instant. A failure travels back through a close-on-exec pipe.
 
+mod first;
+
 use std::{
     ffi::CString,
     fs::{self, File},
@@ -21,6 +23,7 @@ use super::{
     launch::{Launch, Role},
     spec::User,
 };
+use crate::signals::Signals;
 
 /// A start that failed, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -75,23 +78,61 @@ pub(super) fn spawn(launch: &Launch) -> Result<unistd::Pid, SpawnError> {
     let argv = pointers(&launch.argv);
     let env = pointers(&launch.env);
     let above = launch.fds.iter().map(|(target, _)| target + 1).max().unwrap_or(3).max(3);
-    let mut moved: Vec<RawFd> = vec![-1; launch.fds.len()];
-    let parent = unistd::getpid();
+    let parent = unistd::getpid().as_raw();
     let (read, write) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(fork_failed)?;
-    // SAFETY: the child only runs `child`, which makes async-signal-safe calls on memory prepared above and never
-    // returns; `argv` and `env` are null-terminated arrays of pointers into `launch`, which outlives the fork.
+    let mut start = Start {
+        launch,
+        shell: [c"/bin/sh".as_ptr()].into_iter().chain(argv.iter().copied()).collect(),
+        argv,
+        env,
+        above,
+        moved: vec![-1; launch.fds.len()],
+        parent,
+        report: write.as_raw_fd(),
+    };
+    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
+    // SAFETY: the child runs `child` alone, on a stack of its own that grows down from its end, and never returns. `start`
+    // and the stack outlive it where memory is shared (CLONE_VFORK: this thread sleeps until the child is its program).
     let pid = unsafe {
-        let pid = libc::fork();
-        if pid == 0 {
-            child(launch, &argv, &env, above, &mut moved, parent.as_raw(), write.as_raw_fd());
-        }
-        pid
+        let top = stack.as_mut_ptr().add(stack.capacity());
+        libc::clone(child, top.cast(), start.launch.role.sharing() | libc::SIGCHLD, (&raw mut start).cast())
     };
     drop(write);
     let pid = Errno::result(pid).map_err(fork_failed)?;
     match read_failure(File::from(read)) {
         Some(error) => Err(error),
         None => Ok(unistd::Pid::from_raw(pid)),
+    }
+}
+
+/// Bytes of the child's stack; it calls nothing deep.
+const STACK: usize = 64 << 10;
+
+/// Everything the child uses, made before it exists.
+struct Start<'a> {
+    launch: &'a Launch,
+    /// Null-terminated, as are the two others.
+    argv: Vec<*const libc::c_char>,
+    /// `/bin/sh` and then `argv`, whose first the child replaces by the script's path.
+    shell: Vec<*const libc::c_char>,
+    env: Vec<*const libc::c_char>,
+    /// First descriptor number above every target.
+    above: RawFd,
+    moved: Vec<RawFd>,
+    /// Our pid.
+    parent: i32,
+    /// Where a failure is told.
+    report: RawFd,
+}
+
+impl Role {
+    /// Nobody's secrets are in the memory of `run -- COMMAND`, which shares it until the exec: nothing is copied, so it
+    /// starts sooner. A child with another user must not, because its change of user would touch our dumpable flag.
+    fn sharing(self) -> libc::c_int {
+        match self {
+            Self::Confined { .. } => 0,
+            Self::Guest => libc::CLONE_VM | libc::CLONE_VFORK,
+        }
     }
 }
 
@@ -111,22 +152,13 @@ fn read_failure(mut pipe: File) -> Option<SpawnError> {
 }
 
 /// The forked child: becomes the program or reports why not.
-///
-/// # Safety
-/// Only right after `fork`, with `argv` and `env` null-terminated arrays of valid C strings.
-unsafe fn child(
-    launch: &Launch,
-    argv: &[*const libc::c_char],
-    env: &[*const libc::c_char],
-    above: RawFd,
-    moved: &mut [RawFd],
-    parent: i32,
-    report: RawFd,
-) -> ! {
-    // SAFETY: system calls on prepared memory; `report` is our own descriptor, moved out of the targets' way first.
+extern "C" fn child(start: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `spawn` passes a `Start` that lives until this process has another program or is gone; system calls on
+    // prepared memory; `report` is our own descriptor, moved out of the targets' way first.
     unsafe {
-        let high = libc::fcntl(report, libc::F_DUPFD_CLOEXEC, above);
-        let (step, errno) = match become_program(launch, argv, env, above, moved, parent) {
+        let start = &mut *start.cast::<Start<'_>>();
+        let high = libc::fcntl(start.report, libc::F_DUPFD_CLOEXEC, start.above);
+        let (step, errno) = match become_program(start) {
             Ok(never) => match never {},
             Err(failure) => failure,
         };
@@ -140,16 +172,10 @@ unsafe fn child(
 /// Every step from a copy of PID 1 to the program, in the one order that works.
 ///
 /// # Safety
-/// As [`child`].
-unsafe fn become_program(
-    launch: &Launch,
-    argv: &[*const libc::c_char],
-    env: &[*const libc::c_char],
-    above: RawFd,
-    moved: &mut [RawFd],
-    parent: i32,
-) -> Result<std::convert::Infallible, (Step, i32)> {
-    // SAFETY: async-signal-safe system calls on memory that lives in `launch`, `argv` and `env`.
+/// Only in [`child`], with a [`Start`] whose arrays are null-terminated and hold valid C strings.
+unsafe fn become_program(start: &mut Start<'_>) -> Result<std::convert::Infallible, (Step, i32)> {
+    let launch = start.launch;
+    // SAFETY: async-signal-safe system calls on memory that lives in `start`.
     unsafe {
         libc::setpgid(0, 0);
         if launch.role == Role::Guest {
@@ -157,18 +183,28 @@ unsafe fn become_program(
             libc::tcsetpgrp(0, libc::getpid());
         }
         default_dispositions();
-        place(&launch.fds, above, moved)?;
+        place(&launch.fds, start.above, &mut start.moved)?;
         if let Role::Confined { user, nofile } = launch.role {
-            keep_only(&launch.fds, above);
-            confine(user, nofile, parent)?;
+            keep_only(&launch.fds, start.above);
+            confine(user, nofile, start.parent)?;
         }
         if let Some(cwd) = &launch.cwd {
             check(Step::Cwd, libc::chdir(cwd.as_ptr()))?;
         }
-        // By the raw call: the C library keeps two signals of its own out of pthread_sigmask's reach.
-        let none = 0_u64;
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8);
-        Err((Step::Exec, execute(&launch.programs, argv, env)))
+        mask(0);
+        Err((Step::Exec, execute(start)))
+    }
+}
+
+/// Sets the mask of blocked signals. By the raw call: the C library keeps two or three signals of its own out of
+/// pthread_sigmask's reach.
+///
+/// # Safety
+/// Only where no other thread of this process needs the C library's own signals.
+unsafe fn mask(blocked: u64) {
+    // SAFETY: the kernel reads eight bytes.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const blocked, ptr::null_mut::<u64>(), 8);
     }
 }
 
@@ -180,7 +216,7 @@ fn check<T: PartialOrd + From<i8>>(step: Step, result: T) -> Result<T, (Step, i3
 /// library keeps two signals of its own out of reach, which a parent may have left ignored.
 ///
 /// # Safety
-/// As [`child`].
+/// As [`become_program`].
 unsafe fn default_dispositions() {
     // The kernel's sigaction, all zero: SIG_DFL, no flags, no mask. At most four words on any architecture of ours.
     let default = [0_u64; 4];
@@ -193,7 +229,7 @@ unsafe fn default_dispositions() {
 /// First all sources above every target, then each to its target: so no target overwrites a source.
 ///
 /// # Safety
-/// As [`child`].
+/// As [`become_program`].
 unsafe fn place(fds: &[(RawFd, Arc<OwnedFd>)], above: RawFd, moved: &mut [RawFd]) -> Result<(), (Step, i32)> {
     // SAFETY: duplicates descriptors that `fds` owns.
     unsafe {
@@ -210,7 +246,7 @@ unsafe fn place(fds: &[(RawFd, Arc<OwnedFd>)], above: RawFd, moved: &mut [RawFd]
 /// Closes what is not in the map; above it by close-on-exec, so that a failed exec can still be reported.
 ///
 /// # Safety
-/// As [`child`].
+/// As [`become_program`].
 unsafe fn keep_only(fds: &[(RawFd, Arc<OwnedFd>)], above: RawFd) {
     const CLOEXEC: libc::c_uint = 1 << 2;
     // SAFETY: acts on descriptor numbers of this process, a fork that is about to execute another program.
@@ -245,7 +281,7 @@ pub fn inherited(number: RawFd) -> Option<OwnedFd> {
 /// No privilege, no way to one, and no life after PID 1.
 ///
 /// # Safety
-/// As [`child`].
+/// As [`become_program`].
 unsafe fn confine(user: Option<User>, nofile: Option<u64>, parent: i32) -> Result<(), (Step, i32)> {
     // SAFETY: raw system calls with integers and pointers to locals. Raw, because the C library's set*id functions
     // would try to signal threads that exist only in the parent.
@@ -274,7 +310,7 @@ unsafe fn confine(user: Option<User>, nofile: Option<u64>, parent: i32) -> Resul
 }
 
 /// # Safety
-/// As [`child`].
+/// As [`become_program`].
 unsafe fn limit(resource: libc::c_int, wanted: u64) -> Result<(), (Step, i32)> {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `now` is a valid rlimit for both calls. Raising the hard limit takes a privilege we do not keep.
@@ -289,7 +325,7 @@ unsafe fn limit(resource: libc::c_int, wanted: u64) -> Result<(), (Step, i32)> {
 /// `capset` with version 3 and all bits off.
 ///
 /// # Safety
-/// As [`child`].
+/// As [`become_program`].
 unsafe fn empty_capabilities() -> libc::c_long {
     const VERSION_3: u32 = 0x2008_0522;
     let header = [VERSION_3, 0];
@@ -298,18 +334,25 @@ unsafe fn empty_capabilities() -> libc::c_long {
     unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }
 }
 
-/// Tries each candidate as `execvp` does: an unreadable one does not hide a later one, but is remembered.
+/// Tries each candidate as `execvp` does: an unreadable one does not hide a later one, but is remembered; a script that
+/// names no interpreter is the shell's.
 ///
 /// # Safety
-/// As [`child`].
-unsafe fn execute(programs: &[CString], argv: &[*const libc::c_char], env: &[*const libc::c_char]) -> i32 {
+/// As [`become_program`].
+unsafe fn execute(start: &mut Start<'_>) -> i32 {
     let mut refused = libc::ENOENT;
-    for program in programs {
+    for program in &start.launch.programs {
         // SAFETY: three null-terminated strings or arrays prepared before the fork.
-        unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+        unsafe { libc::execve(program.as_ptr(), start.argv.as_ptr(), start.env.as_ptr()) };
         match Errno::last_raw() {
             libc::ENOENT | libc::ENOTDIR => {}
             libc::EACCES => refused = libc::EACCES,
+            libc::ENOEXEC if start.launch.role == Role::Guest => {
+                start.shell[1] = program.as_ptr();
+                // SAFETY: as above.
+                unsafe { libc::execve(start.shell[0], start.shell.as_ptr(), start.env.as_ptr()) };
+                return libc::ENOEXEC;
+            }
             other => return other,
         }
     }
@@ -320,6 +363,22 @@ unsafe fn execute(programs: &[CString], argv: &[*const libc::c_char], env: &[*co
 pub(super) fn send(pid: i32, signal: i32) {
     // SAFETY: kill takes two integers and touches no memory of ours.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// For a command that is no init: signals that were blocked before `main` get through again.
+pub fn unblock_signals() {
+    first::unblock();
+}
+
+/// Blocks the real-time signals that the C library keeps to itself (SIGRTMIN of others among them) and lets `signals`
+/// read them. Only for a process of one thread, for which the library never uses them.
+pub(super) fn block_real_time(signals: &Signals) {
+    let all = u64::MAX;
+    // SAFETY: one thread, see above; the kernel reads eight bytes and keeps the descriptor.
+    unsafe {
+        mask(all);
+        libc::syscall(libc::SYS_signalfd4, signals.as_raw_fd(), &raw const all, 8, 0);
+    }
 }
 
 /// Closes what a stand-in for tini inherited beyond stdio, so that it keeps nobody's pipe or socket open.

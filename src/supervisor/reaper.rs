@@ -3,7 +3,7 @@
 use std::fmt;
 
 use nix::{sys::prctl, unistd};
-use rustix::process::{self, Pid, WaitOptions, WaitStatus};
+use rustix::process::{self, Pid, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
 
 use crate::signals::Signal;
 
@@ -85,6 +85,12 @@ fn wait(pid: i32) -> rustix::io::Result<Option<(i32, Exit)>> {
         process::waitpid(Pid::from_raw(pid), WaitOptions::NOHANG)
     };
     Ok(ended?.and_then(|(pid, status)| Some((pid.as_raw_nonzero().get(), Exit::from_status(status)?))))
+}
+
+/// Whether this child of ours has been stopped since this was last asked.
+pub(super) fn is_stopped(pid: i32) -> bool {
+    let Some(pid) = Pid::from_raw(pid) else { return false };
+    matches!(process::waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG), Ok(Some(_)))
 }
 
 /// As for `waitpid(2)`.

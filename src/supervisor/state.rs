@@ -66,6 +66,8 @@ pub(super) enum Event {
     Ready(Id),
     /// A probe of it failed.
     ProbeFailed(Id),
+    /// A probe of it succeeded.
+    Answered(Id),
     /// Its process was reaped, or could not be started.
     Ended(Id, Exit),
     /// Somebody wants it restarted.
@@ -85,8 +87,8 @@ pub(super) enum Event {
 pub(super) enum Action {
     /// Start it.
     Start(Id),
-    /// Ask it to stop in its own way.
-    Ask(Id),
+    /// Ask it to stop in its own way; the reason is for `status`.
+    Ask(Id, Why),
     /// SIGTERM and SIGCONT to its group; the reason is for the log.
     Terminate(Id, Why),
     /// SIGKILL to its group; this limit has passed.
@@ -118,6 +120,18 @@ pub(super) enum Why {
     NeverReady,
     /// This many probes failed in a row.
     Hung(u32),
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stop => f.write_str("stopped with everything"),
+            Self::AskedTooLong => f.write_str("asked in vain"),
+            Self::Restart => f.write_str("restarted on request"),
+            Self::NeverReady => f.write_str("not ready in time"),
+            Self::Hung(probes) => write!(f, "hung: unanswered probes: {probes}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +199,7 @@ impl Table {
         match event {
             Event::Ready(id) => self.ready(id, now, &mut out),
             Event::ProbeFailed(id) => self.probe_failed(id, now, &mut out),
+            Event::Answered(id) => self.children[id].probes = 0,
             Event::Ended(id, exit) => self.ended(id, exit, now, jitter, &mut out),
             Event::Restart(id) => self.restart(id, now, &mut out),
             Event::Stop if self.stop.is_some() => self.kill_all(now, &mut out),

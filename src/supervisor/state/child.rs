@@ -66,7 +66,7 @@ impl Child {
         }
         (self.state, self.step, self.then) = (State::Stopping, Step::Asked, then);
         self.deadline = Some(now + self.policy.ask_limit);
-        Action::Ask(id)
+        Action::Ask(id, why)
     }
 
     pub(super) fn terminate(&mut self, id: Id, why: Why, then: Then, now: Instant) -> Action {

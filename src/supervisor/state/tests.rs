@@ -13,6 +13,7 @@ fn limits() -> config::Supervisor {
         stop_timeout: 30 * SECOND,
         backoff_base: SECOND / 10,
         backoff_cap: 5 * SECOND,
+        probe_limit: 3,
     }
 }
 
@@ -79,7 +80,7 @@ fn the_start_limit_stops_everything_with_the_childs_code() {
         table.on(Event::Tick, now, 0.0);
     }
     let actions = table.on(Event::Ended(ENGINE, Exit::Signal(11)), now, 0.0);
-    assert_eq!(actions, [Action::KillLeftovers(ENGINE), Action::GiveUp(ENGINE, 5), Action::Ask(GATEWAY)]);
+    assert_eq!(actions, [Action::KillLeftovers(ENGINE), Action::GiveUp(ENGINE, 5), Action::Ask(GATEWAY, Why::Stop)]);
     assert_eq!(table.state(ENGINE), State::GaveUp);
     assert_eq!(table.on(Event::Ended(GATEWAY, Exit::Code(0)), now, 0.0), [Action::TerminateRest]);
     assert_eq!(table.on(Event::Empty, now, 0.0), [Action::Exit(139)]);
@@ -100,7 +101,7 @@ fn failures_outside_the_window_are_forgotten() {
 fn a_clean_stop_drains_the_gateway_then_ends_the_engine_then_the_rest_with_code_0() {
     let now = Instant::now();
     let mut table = table(now);
-    assert_eq!(table.on(Event::Stop, now, 0.0), [Action::Ask(GATEWAY)]);
+    assert_eq!(table.on(Event::Stop, now, 0.0), [Action::Ask(GATEWAY, Why::Stop)]);
     let next = table.on(Event::Ended(GATEWAY, Exit::Code(0)), now, 0.0);
     assert_eq!(next, [Action::Terminate(ENGINE, Why::Stop)]);
     assert_eq!(table.on(Event::Ended(ENGINE, Exit::Signal(15)), now, 0.0), [Action::TerminateRest]);
@@ -204,7 +205,7 @@ impl World {
                     }
                     (self.alive[id], self.ready[id]) = (true, false);
                 }
-                Action::Ask(id) | Action::Terminate(id, _) if self.polite => self.dying.push(id),
+                Action::Ask(id, _) | Action::Terminate(id, _) if self.polite => self.dying.push(id),
                 Action::Kill(id, _) => self.dying.push(id),
                 Action::Exit(code) => self.exit = Some(code),
                 _ => {}

@@ -1,0 +1,124 @@
+//! A child that hangs without dying is found by the probes it leaves unanswered, and restarted.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+const WARDEN: &str = env!("CARGO_BIN_EXE_temporal-warden");
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A running warden that takes one unanswered probe for a hang.
+struct Scene {
+    folder: tempfile::TempDir,
+    more: Vec<(&'static str, String)>,
+    warden: Option<Child>,
+}
+
+impl Scene {
+    fn start(more: &[(&'static str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(&data, Some(1000), Some(1000)).unwrap();
+        }
+        let more = more.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let mut scene = Self { folder, more, warden: None };
+        let log = fs::File::create(scene.path("log")).unwrap();
+        let mut command = scene.command();
+        command.arg("run").stdout(Stdio::from(log.try_clone().unwrap())).stderr(Stdio::from(log));
+        scene.warden = Some(command.spawn().unwrap());
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(WARDEN);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("WARDEN_LISTEN", "127.0.0.1:0");
+        command.env("WARDEN_METRICS_LISTEN", "127.0.0.1:0").env("WARDEN_PROBE_LIMIT", "1");
+        for (name, below) in [("RUNTIME", "run"), ("CERTS", "certs"), ("PUBLISH", "published"), ("DATA", "data")] {
+            command.env(format!("WARDEN_{name}_DIR"), self.path(below));
+        }
+        command.env("WARDEN_AUDIT_FILE", self.path("audit/audit.jsonl"));
+        command.envs(self.more.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+        command
+    }
+
+    fn warden(&self, args: &[&str]) -> Output {
+        self.command().args(args).output().unwrap()
+    }
+
+    /// This child in `status`, once it is as wanted.
+    fn child(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let status: Value = serde_json::from_slice(&self.warden(&["status", "--json"]).stdout).unwrap_or_default();
+            let children = status["children"].as_array().cloned().unwrap_or_default();
+            match children.into_iter().find(|c| c["name"] == name && wanted(c)) {
+                Some(child) => return child,
+                None if began.elapsed() < LIMIT => thread::sleep(Duration::from_millis(100)),
+                None => panic!("{name} never got there: {}\n{}", status["children"], self.log()),
+            }
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// Stops it, as a process that hangs looks, and waits for its successor.
+    fn survives_a_hang_of(&self, name: &str) {
+        let before = self.child(name, |c| c["state"] == "ready");
+        let pid = Pid::from_raw(before["pid"].as_i64().unwrap().try_into().unwrap());
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let after = self.child(name, |c| c["state"] == "ready" && c["restarts"] == 1);
+        assert_ne!(after["pid"], before["pid"]);
+        let last = after["last_exit"].as_str().unwrap();
+        assert!(last.ends_with("hung: unanswered probes: 1"), "{last}");
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(warden) = &mut self.warden {
+            let _ = kill(Pid::from_raw(warden.id().cast_signed()), Signal::SIGTERM);
+            let _ = warden.wait();
+        }
+    }
+}
+
+#[test]
+fn a_gateway_that_hangs_is_found_and_restarted_and_status_says_why() {
+    // Nothing stands behind it, which is no failure of its own.
+    let scene = Scene::start(&[("WARDEN_ENGINE", "external"), ("WARDEN_UPSTREAM", "127.0.0.1:1")]);
+    scene.survives_a_hang_of("gateway");
+}
+
+#[test]
+#[ignore = "runs the real programs, which scripts/test.sh brings"]
+fn a_temporal_that_hangs_is_found_and_restarted_and_status_says_why() {
+    let real = std::env::var_os("TEMPORAL_CLI_BIN").expect("scripts/test.sh sets it");
+    // Temporal runs as its own user, which can't reach into a home folder of root's.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let cli = folder.path().join("temporal");
+    fs::hard_link(&real, &cli).or_else(|_| fs::copy(&real, &cli).map(drop)).unwrap();
+    let scene = Scene::start(&[("WARDEN_ENGINE", "dev"), ("WARDEN_TEMPORAL_CLI", cli.to_str().unwrap())]);
+    scene.survives_a_hang_of("temporal");
+    assert!(scene.log().contains("Temporal leaves probes without any answer"), "{}", scene.log());
+}
