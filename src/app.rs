@@ -75,6 +75,9 @@ pub enum Error {
     /// The engine's files.
     #[error(transparent)]
     Engine(#[from] engine::EngineError),
+    /// A stop was asked for first.
+    #[error("stopped before anything was started")]
+    Stopped,
     /// The runtime itself.
     #[error("failed to set up PID 1: {0}")]
     Io(#[from] io::Error),
@@ -117,6 +120,7 @@ pub fn run(config: Config, signals: Signals) -> ExitCode {
                 warden.audit.journal.flush(LAST_LINES);
                 ended.unwrap_or_else(|cause| fail(&Error::Io(cause)))
             }
+            Err(Error::Stopped) => ExitCode::SUCCESS,
             Err(cause) => fail(&cause),
         }
     });
@@ -137,7 +141,7 @@ fn fail(cause: &Error) -> ExitCode {
 
 /// Everything up to the point where only the supervisor's loop is needed.
 async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervisor), Error> {
-    let (supervisor, handle) = Supervisor::new(&config.supervisor, signals)?;
+    let (mut supervisor, handle) = Supervisor::new(&config.supervisor, signals)?;
     announce(&config, supervisor.adoption());
     doors::runtime_dir(&config.runtime_dir)?;
     let doors = doors::Doors::open(&config)?;
@@ -145,7 +149,17 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     let audit = AuditLog::open(&config)?;
     audit.journal.note(Act::Start, By::Itself, &format!("temporal-warden {}", env!("CARGO_PKG_VERSION")));
     let control = admin::bind(&config.runtime_dir)?;
-    let (live, clock) = match first_material(&config, &audit.journal).await {
+    let made = tokio::select! {
+        made = first_material(&config, &audit.journal) => made,
+        // Another warden may hold the folder for long.
+        asked = supervisor.stop_asked() => {
+            asked?;
+            audit.journal.note(Act::Stop, By::Itself, "before anything was started");
+            audit.journal.flush(LAST_LINES);
+            return Err(Error::Stopped);
+        }
+    };
+    let (live, clock) = match made {
         Ok(made) => made,
         Err(cause) => {
             audit.journal.failed(Act::Publish, By::Itself, &cause.to_string());

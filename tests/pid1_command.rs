@@ -128,9 +128,9 @@ fn the_command_gets_no_descriptor_of_the_wardens() {
     assert_eq!(said.trim(), "0");
 }
 
-/// Before `main` nobody can help: the kernel drops a signal for a PID 1 that neither handles nor blocks it.
+/// Before its first function nobody can help: the kernel drops a signal for a PID 1 that neither handles nor blocks it.
 #[test]
-fn a_term_is_never_lost_once_main_has_blocked_it() {
+fn a_term_is_never_lost_once_it_is_blocked() {
     let warden = Path::new(WARDEN).canonicalize().unwrap();
     for attempt in 0..100 {
         let init = Namespace::run(&["sleep", "100"]);

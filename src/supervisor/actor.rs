@@ -14,7 +14,6 @@ use std::{
 };
 
 use nix::{fcntl::OFlag, libc, unistd};
-use time::OffsetDateTime;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -28,8 +27,9 @@ use super::{
     process::{self, send},
     reaper::{self, Adoption, Exit, Left},
     rest,
+    slot::{Slot, terminate_group},
     spec::{Child, ChildSpec, ChildStatus, Error, Outside},
-    state::{Action, Event, Id, State, Table, Why},
+    state::{Action, Event, Id, Table},
 };
 use crate::{
     clock, config,
@@ -54,17 +54,6 @@ pub struct Supervisor {
     unreaped: bool,
     killing: bool,
     exit: Option<i32>,
-}
-
-struct Slot {
-    child: Child,
-    pid: Option<i32>,
-    starts: u32,
-    state: State,
-    since: OffsetDateTime,
-    last_exit: Option<String>,
-    /// Why it was told to end, until it has.
-    told: Option<Why>,
 }
 
 struct Task {
@@ -122,6 +111,16 @@ impl Supervisor {
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     }
 
+    /// Resolves when a stop is asked for before [`Self::run`], with nothing started yet.
+    pub async fn stop_asked(&mut self) -> io::Result<()> {
+        loop {
+            match self.signals.next().await? {
+                signal if signal.asks_to_stop() => return Ok(()),
+                signal => self.unreaped |= signal.0 == libc::SIGCHLD,
+            }
+        }
+    }
+
     fn signalled(&mut self, signal: Signal, on: &mut impl FnMut(Outside)) {
         match signal.0 {
             libc::SIGCHLD => self.reap(on),
@@ -167,8 +166,7 @@ impl Supervisor {
 
     fn supervise(&mut self, child: Child, on: &mut impl FnMut(Outside)) {
         let (_, actions) = self.table.add(child.name, child.policy, child.ask.is_some(), Instant::now());
-        let (state, since) = (State::Waiting, clock::now());
-        self.slots.push(Slot { child, pid: None, starts: 0, state, since, last_exit: None, told: None });
+        self.slots.push(Slot::new(child));
         self.perform_all(actions, on);
     }
 
@@ -339,58 +337,6 @@ impl Supervisor {
             changed
         });
     }
-}
-
-impl Slot {
-    fn ask(&mut self, why: Why) {
-        self.told = Some(why);
-        tracing::info!(child = self.child.name, "asking it to stop");
-        if let Some(ask) = &mut self.child.ask {
-            ask();
-        }
-    }
-
-    /// For `status`: how it ended, and why if that was our doing.
-    fn note_end(&mut self, exit: Exit) {
-        let why = self.told.take().map(|why| format!(", {why}"));
-        self.last_exit = Some(format!("{exit}{}", why.unwrap_or_default()));
-    }
-
-    fn terminate(&mut self, why: Why) {
-        let child = self.child.name;
-        // What it was asked for stays the reason when it takes too long.
-        if why != Why::AskedTooLong {
-            self.told = Some(why);
-        }
-        match why {
-            Why::Stop | Why::Restart => tracing::info!(child, "sending SIGTERM"),
-            Why::AskedTooLong => {
-                tracing::warn!(child, waited = ?self.child.policy.ask_limit, "did not end when asked: sending SIGTERM");
-            }
-            Why::NeverReady => {
-                tracing::warn!(child, waited = ?self.child.policy.start_limit, "not ready in time: restarting it");
-            }
-            Why::Hung(probes) => tracing::warn!(child, probes, "its probes fail: restarting it"),
-        }
-        self.pid.into_iter().for_each(terminate_group);
-    }
-
-    fn status(&self) -> ChildStatus {
-        ChildStatus {
-            name: self.child.name,
-            state: self.state,
-            pid: self.pid,
-            restarts: self.starts.saturating_sub(1),
-            since: self.since,
-            last_exit: self.last_exit.clone(),
-        }
-    }
-}
-
-/// SIGCONT, because a stopped process does not hear SIGTERM otherwise.
-fn terminate_group(pid: i32) {
-    send(-pid, libc::SIGTERM);
-    send(-pid, libc::SIGCONT);
 }
 
 fn c_path(path: PathBuf) -> io::Result<CString> {

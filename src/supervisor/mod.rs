@@ -13,6 +13,7 @@ mod privilege;
 mod process;
 mod reaper;
 mod rest;
+mod slot;
 mod spec;
 mod state;
 

@@ -49,6 +49,8 @@ fn main() {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["child", folder] => command(Path::new(folder), begun),
+        // As the `run` of a service folder of s6 or runit: FOLDER/services/NAME/run.
+        [] => command(Path::new("../.."), begun),
         [what, count, folder, ref program @ ..] => {
             let program = program.iter().map(|word| (*word).to_owned()).collect();
             measure(what, count.parse().expect("COUNT is a number"), &Subject { folder: folder.into(), program });

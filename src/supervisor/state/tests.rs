@@ -181,6 +181,8 @@ struct World {
     ready: [bool; 2],
     dying: Vec<Id>,
     at_once: [Option<Instant>; 2],
+    /// A stop that is a failure has begun.
+    abandoned: bool,
     exit: Option<i32>,
 }
 
@@ -188,11 +190,22 @@ impl World {
     fn new(polite: bool) -> Self {
         let now = Instant::now();
         let (alive, ready) = ([true; 2], [false; 2]);
-        Self { table: table(now), now, polite, alive, ready, dying: Vec::new(), at_once: [None; 2], exit: None }
+        Self {
+            table: table(now),
+            now,
+            polite,
+            alive,
+            ready,
+            dying: Vec::new(),
+            at_once: [None; 2],
+            abandoned: false,
+            exit: None,
+        }
     }
 
     fn on(&mut self, event: Event) {
         let failed = matches!(event, Event::Ended(..));
+        self.abandoned |= matches!(event, Event::Abandon(_)) && !self.table.stopping();
         let actions = self.table.on(event, self.now, 0.5);
         let unasked = actions.iter().any(|a| matches!(a, Action::Failed(..)));
         for action in actions {
@@ -207,10 +220,24 @@ impl World {
                 }
                 Action::Ask(id, _) | Action::Terminate(id, _) if self.polite => self.dying.push(id),
                 Action::Kill(id, _) => self.dying.push(id),
+                Action::GiveUp(..) => self.abandoned = true,
                 Action::Exit(code) => self.exit = Some(code),
                 _ => {}
             }
         }
+        self.agrees();
+    }
+
+    /// The table and the processes tell the same story, and whatever is to come has its time.
+    fn agrees(&self) {
+        for id in [GATEWAY, ENGINE] {
+            let state = self.table.state(id);
+            assert_eq!(state.alive(), self.alive[id], "{state:?}");
+            let waits =
+                matches!(state, State::Backoff | State::Stopping) || (self.table.stopping() && self.exit.is_none());
+            assert!(!waits || self.table.next_deadline().is_some(), "{state:?} for ever");
+        }
+        assert!(!(self.abandoned && self.exit == Some(0)), "a start that failed looks like a clean stop");
     }
 
     /// No loop without back-off: two restarts without delay are at least a longest delay of health apart.
@@ -244,6 +271,8 @@ impl World {
                 self.on(Event::Ready(id));
             }
             6 => self.on(Event::ProbeFailed(id)),
+            10 => self.on(Event::Answered(id)),
+            11 if millis.is_multiple_of(16) => self.on(Event::Abandon(3)),
             7 => self.on(Event::Restart(id)),
             8 => self.bury(),
             9 if millis.is_multiple_of(8) => self.on(Event::Stop),
@@ -263,7 +292,7 @@ proptest! {
     #[test]
     fn no_sequence_of_events_leaves_a_child_unwaited_a_stop_unanswered_or_a_loop_without_back_off(
         polite: bool,
-        events in proptest::collection::vec((0_u8..14, 0_usize..2, 0_u64..8000), 0..120),
+        events in proptest::collection::vec((0_u8..16, 0_usize..2, 0_u64..8000), 0..120),
     ) {
         let mut world = World::new(polite);
         for (what, id, millis) in events {

@@ -1,4 +1,4 @@
-//! A child that hangs without dying is found by the probes it leaves unanswered, and restarted.
+//! The whole warden and its processes: a hang is found by probes without an answer, and a stop is answered at any time.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn start(more: &[(&'static str, &str)]) -> Self {
+    fn new(more: &[(&'static str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let data = folder.path().join("data");
@@ -35,12 +35,15 @@ impl Scene {
             std::os::unix::fs::chown(&data, Some(1000), Some(1000)).unwrap();
         }
         let more = more.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let mut scene = Self { folder, more, warden: None };
-        let log = fs::File::create(scene.path("log")).unwrap();
-        let mut command = scene.command();
+        Self { folder, more, warden: None }
+    }
+
+    fn start(mut self) -> Self {
+        let log = fs::File::create(self.path("log")).unwrap();
+        let mut command = self.command();
         command.arg("run").stdout(Stdio::from(log.try_clone().unwrap())).stderr(Stdio::from(log));
-        scene.warden = Some(command.spawn().unwrap());
-        scene
+        self.warden = Some(command.spawn().unwrap());
+        self
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -102,10 +105,13 @@ impl Drop for Scene {
     }
 }
 
+/// The gateway alone.
+const NOTHING_BEHIND: [(&str, &str); 2] = [("WARDEN_ENGINE", "external"), ("WARDEN_UPSTREAM", "127.0.0.1:1")];
+
 #[test]
 fn a_gateway_that_hangs_is_found_and_restarted_and_status_says_why() {
     // Nothing stands behind it, which is no failure of its own.
-    let scene = Scene::start(&[("WARDEN_ENGINE", "external"), ("WARDEN_UPSTREAM", "127.0.0.1:1")]);
+    let scene = Scene::new(&NOTHING_BEHIND).start();
     scene.survives_a_hang_of("gateway");
 }
 
@@ -118,7 +124,29 @@ fn a_temporal_that_hangs_is_found_and_restarted_and_status_says_why() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let cli = folder.path().join("temporal");
     fs::hard_link(&real, &cli).or_else(|_| fs::copy(&real, &cli).map(drop)).unwrap();
-    let scene = Scene::start(&[("WARDEN_ENGINE", "dev"), ("WARDEN_TEMPORAL_CLI", cli.to_str().unwrap())]);
+    let scene = Scene::new(&[("WARDEN_ENGINE", "dev"), ("WARDEN_TEMPORAL_CLI", cli.to_str().unwrap())]).start();
     scene.survives_a_hang_of("temporal");
     assert!(scene.log().contains("Temporal leaves probes without any answer"), "{}", scene.log());
+}
+
+#[test]
+fn a_stop_is_answered_while_another_warden_holds_the_folder() {
+    let scene = Scene::new(&NOTHING_BEHIND);
+    assert!(scene.warden(&["init"]).status.success());
+    let lock = fs::File::open(scene.path("certs/.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut scene = scene.start();
+    let warden = scene.warden.as_mut().unwrap();
+    let pid = Pid::from_raw(warden.id().cast_signed());
+    let began = Instant::now();
+    while !fs::read_to_string(scene.folder.path().join("log")).unwrap().contains(" starts (engine") {
+        assert!(began.elapsed() < LIMIT);
+        thread::sleep(Duration::from_millis(10));
+    }
+    kill(pid, Signal::SIGTERM).unwrap();
+    let asked = Instant::now();
+    let status = warden.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", scene.log());
+    // WARDEN_LOCK_TIMEOUT is 30 s.
+    assert!(asked.elapsed() < Duration::from_secs(20), "{}", scene.log());
 }
