@@ -78,7 +78,7 @@ subjects=(
 measure() {
   local what=$1 count=$2 name=$3 folder=$4
   shift 4
-  timeout 120 "$work/bench" "$what" "$count" "$work/$folder" "$@" 2>/dev/null | sed "s/^/$name $what /" >>"$work/results" ||
+  timeout 60 "$work/bench" "$what" "$count" "$work/$folder" "$@" 2>/dev/null | sed "s/^/$name $what /" >>"$work/results" ||
     say "$what of $name failed"
 }
 

@@ -35,6 +35,7 @@ unsafe extern "C" {
     fn read(fd: c_int, to: *mut c_void, length: usize) -> isize;
     fn close(fd: c_int) -> c_int;
     fn pause() -> c_int;
+    fn prctl(option: c_int, value: c_long) -> c_int;
     fn _exit(code: c_int) -> !;
 }
 
@@ -45,12 +46,14 @@ const SIGTERM: c_int = 15;
 
 fn main() {
     let begun = now();
+    // The `run` of a service folder of s6 or runit: FOLDER/services/NAME/run.
+    if std::env::args().next().is_some_and(|own| own == "./run" || own == "run") {
+        return command(Path::new("../.."), begun);
+    }
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["child", folder] => command(Path::new(folder), begun),
-        // As the `run` of a service folder of s6 or runit: FOLDER/services/NAME/run.
-        [] => command(Path::new("../.."), begun),
         [what, count, folder, ref program @ ..] => {
             let program = program.iter().map(|word| (*word).to_owned()).collect();
             measure(what, count.parse().expect("COUNT is a number"), &Subject { folder: folder.into(), program });
@@ -140,11 +143,14 @@ impl Subject {
         let outer = unsafe {
             let outer = fork();
             if outer == 0 {
+                // Whoever ends us ends the namespace too (PR_SET_PDEATHSIG).
+                prctl(1, SIGKILL.into());
                 if unshare(NEWPID) != 0 {
                     _exit(111);
                 }
                 let init = fork();
                 if init == 0 {
+                    prctl(1, SIGKILL.into());
                     times.write_volatile(now());
                     execv(argv[0], argv.as_ptr());
                     _exit(112);
