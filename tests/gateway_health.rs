@@ -5,7 +5,7 @@ mod gateway;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use gateway::{Gateway, client};
+use gateway::{Gateway, Options, client};
 use http::Request;
 use temporal_warden::gateway::link::{Phase, ToGateway};
 use tokio::time::timeout;
@@ -54,6 +54,7 @@ async fn it_follows_the_database_the_phase_and_comes_back() {
     gateway.backend.seen.database_down.store(true, Ordering::SeqCst);
     let down = gateway.health(|health| !health.serving).await;
     assert!(down.reason.contains("no%20database") || down.reason.contains("no database"), "{}", down.reason);
+    assert_eq!(down.upstream_silent, 0, "a database that is away is no silence");
     let text = gateway.http1("GET /health").await;
     assert!(text.starts_with("HTTP/1.1 503") && text.contains(r#""status":"NOT_SERVING""#), "{text}");
     let document: serde_json::Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
@@ -63,6 +64,16 @@ async fn it_follows_the_database_the_phase_and_comes_back() {
     gateway.health(|health| health.serving).await;
     gateway.say(ToGateway::Phase(Phase::Starting { doing: "schema 3/14".to_owned() })).await;
     assert_eq!(gateway.health(|health| !health.serving).await.reason, "schema 3/14");
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_connections_and_answers_nothing_is_reported_as_silent() {
+    // The kernel accepts for it, as for a process that hangs.
+    let hung = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = Options { upstream: Some(hung.local_addr().unwrap().to_string()), ..Options::default() };
+    let mut gateway = Gateway::with(options).await;
+    let health = timeout(Duration::from_secs(60), gateway.health(|health| health.upstream_silent > 0)).await.unwrap();
+    assert!(!health.upstream_ok);
 }
 
 #[tokio::test]

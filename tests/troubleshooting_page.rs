@@ -3,8 +3,12 @@
 use std::{fs, path::Path};
 
 /// Never shown alone: parts of other messages, and what only a programming error leads to.
-const INSIDE: &[&str] =
-    &["src/gateway/wire.rs", "src/store/mod.rs: stopped before …", "src/telemetry.rs: the log is already set up"];
+const INSIDE: &[&str] = &[
+    "src/gateway/wire.rs",
+    "src/app.rs: stopped before",
+    "src/store/mod.rs: stopped before …",
+    "src/telemetry.rs: the log is already set up",
+];
 
 #[test]
 fn every_message_of_the_source_is_explained() {
