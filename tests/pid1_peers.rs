@@ -287,6 +287,7 @@ fn a_read_only_file_system_and_another_user_are_no_hindrance() {
 fn a_pid_1_that_is_no_init_blocks_no_signal() {
     let mut unshare = Command::new("unshare")
         .args(["--pid", "--fork", "--kill-child", "--mount-proc", WARDEN, "status", "--watch"])
+        .envs([("WARDEN_ENGINE", "external"), ("WARDEN_UPSTREAM", "127.0.0.1:1")])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -119,7 +119,7 @@ fn a_shell_has_job_control() {
 fn below_an_interactive_shell_the_command_can_be_stopped_and_brought_back() {
     let mut terminal = Terminal::run("bash --norc --noprofile -i");
     terminal.shows(PROMPT);
-    terminal.types(&format!("{WARDEN} run -- sh -c 'echo be\"\"gun; cat; exit 4'\n"));
+    terminal.types(&format!("{WARDEN} run -- sh -c 'echo be\"\"gun; cat; exit 4' 2>/dev/null\n"));
     terminal.shows("begun");
     terminal.types("one\n");
     terminal.shows("one\r\none");

@@ -233,8 +233,9 @@ impl World {
         for id in [GATEWAY, ENGINE] {
             let state = self.table.state(id);
             assert_eq!(state.alive(), self.alive[id], "{state:?}");
-            let waits =
-                matches!(state, State::Backoff | State::Stopping) || (self.table.stopping() && self.exit.is_none());
+            // After SIGKILL it is the kernel's turn.
+            let told = state == State::Stopping && self.table.children[id].step != Step::Killed;
+            let waits = told || state == State::Backoff || (self.table.stopping() && self.exit.is_none());
             assert!(!waits || self.table.next_deadline().is_some(), "{state:?} for ever");
         }
         assert!(!(self.abandoned && self.exit == Some(0)), "a start that failed looks like a clean stop");
