@@ -170,8 +170,8 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     doors::data_dir(&config)?;
     let boot = Boot::create(clock::now())?;
     let boot = ThisBoot::prepare(&config, boot, SigningKey::generate()?, &live.postgres_password)?;
-    let hello_from = config.clone();
-    let (parent, link) = Parent::new(move || hello(&hello_from));
+    let (hello_from, ports) = (config.clone(), boot.upstream_ports());
+    let (parent, link) = Parent::new(move || Hello { connect: Some(ports.clone()), ..hello(&hello_from) });
     let own_program = std::env::current_exe()?;
     let (changed, changes) = watch::channel(live.generation);
     let warden = Rc::new(Warden {
@@ -275,6 +275,8 @@ fn hello(config: &Config) -> Hello {
         audit_sync: config.audit.sync,
         audit_fail: config.audit.fail,
         audit_last: audit_log::gateway_link(config),
+        log: config.log.clone(),
+        connect: None,
     }
 }
 

@@ -42,8 +42,25 @@ pub enum Error {
 
 /// Starts logging to standard output. Call it once, after signals are blocked.
 pub fn init(config: &config::Log) -> Result<(), Error> {
-    let filter =
-        EnvFilter::try_new(&config.level).map_err(|source| Error::Filter { level: config.level.clone(), source })?;
+    start(config, filter(&config.level, &config.level)?)
+}
+
+/// The same in the gateway. What its HTTP/2 library says of each frame comes only when asked for by name (`h2=debug`):
+/// a level alone is about the warden.
+pub fn init_within(config: &config::Log) -> Result<(), Error> {
+    start(config, filter(&format!("h2=warn,{}", config.level), &config.level)?)
+}
+
+/// Whether a log was started in this process.
+pub fn is_up() -> bool {
+    LOG.get().is_some()
+}
+
+fn filter(text: &str, level: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(text).map_err(|source| Error::Filter { level: level.to_owned(), source })
+}
+
+fn start(config: &config::Log, filter: EnvFilter) -> Result<(), Error> {
     let lines = Lines::new(config.format, io::stdout().is_terminal(), Writer::start(io::stdout())?);
     LOG.set(lines.clone()).map_err(|_| Error::Twice)?;
     tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(|_| Error::Twice)

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
-    net::{Ipv4Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -98,6 +98,13 @@ impl ThisBoot {
     /// Where the gateway sends calls.
     pub(super) fn upstream(&self) -> link::Upstream {
         self.upstream.clone()
+    }
+
+    /// The ports a gateway needs: that of the upstream, and of name servers where a long answer comes by TCP.
+    pub(super) fn upstream_ports(&self) -> Vec<u16> {
+        let Some((host, port)) = self.upstream.address.rsplit_once(':') else { return Vec::new() };
+        let named = host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+        port.parse().ok().into_iter().chain(named.then_some(53)).collect()
     }
 }
 

@@ -12,6 +12,8 @@ mod values;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 pub use docs::page;
 pub use errors::Errors;
 pub use values::{AuditFail, AuditSync, AuthMode, DockerHost, EngineKind, LogFormat, SanName};
@@ -284,7 +286,7 @@ pub struct Supervisor {
 }
 
 /// Our own log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     /// `WARDEN_LOG_FORMAT`.
     pub format: LogFormat,

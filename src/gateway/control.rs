@@ -1,9 +1,12 @@
 //! The gateway process: takes what PID 1 hands over, swaps material, reports health, drains.
 
-use std::{io, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, os::unix::net::UnixStream as StdUnixStream, process::ExitCode, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::{
+    prctl,
+    signal::{SigSet, Signal},
+};
 use tokio::{
     net::{
         UnixStream,
@@ -16,6 +19,7 @@ use tokio::{
 
 use super::{
     audit::{Recorder, Settings, receive_files},
+    confine::{Wall, confine},
     descriptors::Descriptors,
     health::Parts,
     knocks::{self, Knocks},
@@ -26,7 +30,7 @@ use super::{
     serving::{Places, Serving, Shared},
     upstream::Pool,
 };
-use crate::{clock, secret::Secret};
+use crate::{clock, secret::Secret, telemetry};
 
 /// How long the audit log may take to be flushed when PID 1 is gone.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -50,30 +54,69 @@ enum Error {
 ///
 /// To be called before any thread exists and before any descriptor is opened.
 pub fn run() -> ExitCode {
-    let ended = start().and_then(|(runtime, descriptors, signals)| runtime.block_on(serve(descriptors, signals)));
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            eprintln!("{error}");
-            ExitCode::FAILURE
+    let ended = start().and_then(|start| start.runtime.block_on(serve(start.descriptors, start.signals, start.hello)));
+    if let Err(error) = &ended {
+        match telemetry::is_up() {
+            true => tracing::error!("{error}"),
+            false => eprintln!("{error}"),
         }
+    }
+    telemetry::flush(FLUSH);
+    if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What there is when the runtime starts.
+struct Start {
+    runtime: tokio::runtime::Runtime,
+    descriptors: Descriptors,
+    signals: StopSignal,
+    hello: Hello,
+}
+
+/// Shut in before the first thread: those that are there when the walls come up would stay outside.
+fn start() -> Result<Start, Error> {
+    let mut descriptors = Descriptors::take().map_err(Error::Start)?;
+    let hello = hello(&mut descriptors.link)?;
+    let walls = shut_in(&hello);
+    // Blocked before any thread starts, so that all of them inherit it and only the waiting one gets them.
+    let signals = stop_signals().map_err(Error::Start)?;
+    start_log(&hello, walls)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    Ok(Start { runtime, descriptors, signals, hello })
+}
+
+fn hello(from: &mut StdUnixStream) -> Result<Hello, Error> {
+    match link::receive_now(from).map_err(|source| Error::Io { what: "reading Hello", source })? {
+        Some(ToGateway::Hello(hello)) => Ok(hello),
+        Some(_) => Err(Error::Protocol { expected: "Hello" }),
+        None => Err(Error::Silent("Hello")),
     }
 }
 
-fn start() -> Result<(tokio::runtime::Runtime, Descriptors, StopSignal), Error> {
-    let descriptors = Descriptors::take().map_err(Error::Start)?;
-    // Blocked before any thread starts, so that all of them inherit it and only the waiting one gets them.
-    let signals = stop_signals().map_err(Error::Start)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-    Ok((runtime, descriptors, signals))
+/// Its keys are in no core dump, and it reaches little. PID 1 has given it a user of its own before.
+fn shut_in(hello: &Hello) -> Vec<Wall> {
+    let dumps = prctl::set_dumpable(false).err();
+    let dumps =
+        dumps.map(|cause| Wall::Missing(format!("core dumps of the gateway could not be switched off: {cause}")));
+    dumps.into_iter().chain(confine(hello.connect.as_deref())).collect()
 }
 
-async fn serve(descriptors: Descriptors, signals: StopSignal) -> Result<(), Error> {
+/// Starts the log, first with what could not be said before.
+fn start_log(hello: &Hello, walls: Vec<Wall>) -> Result<(), Error> {
+    telemetry::init_within(&hello.log).map_err(|error| Error::Start(io::Error::other(error)))?;
+    for wall in walls {
+        match wall {
+            Wall::Stands(what) => tracing::info!("{what}"),
+            Wall::Missing(what) => tracing::warn!("{what}"),
+        }
+    }
+    Ok(())
+}
+
+async fn serve(descriptors: Descriptors, signals: StopSignal, hello: Hello) -> Result<(), Error> {
     let io = |what| move |source| Error::Io { what, source };
     descriptors.link.set_nonblocking(true).map_err(io("the link to PID 1"))?;
     let (mut from, mut to) = UnixStream::from_std(descriptors.link).map_err(io("the link to PID 1"))?.into_split();
-    let hello = hello(&mut from).await?;
     let mut phase = Phase::Starting { doing: "starting".to_owned() };
     let Some(serving) = first_material(&mut from, &mut to, &hello, &mut phase).await? else { return Ok(()) };
     let settings = Settings {
@@ -105,14 +148,6 @@ async fn serve(descriptors: Descriptors, signals: StopSignal) -> Result<(), Erro
         let _ = timeout(FLUSH, shared.recorder.close()).await;
     }
     ended
-}
-
-async fn hello(from: &mut OwnedReadHalf) -> Result<Hello, Error> {
-    match link::receive(from).await.map_err(|source| Error::Io { what: "reading Hello", source })? {
-        Some(ToGateway::Hello(hello)) => Ok(hello),
-        Some(_) => Err(Error::Protocol { expected: "Hello" }),
-        None => Err(Error::Silent("Hello")),
-    }
 }
 
 /// The first material that can be used; `None` when PID 1 wants a stop before there was one.

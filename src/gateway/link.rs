@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{
-    config::{AuditFail, AuditSync, AuthMode, EngineKind},
+    config::{AuditFail, AuditSync, AuthMode, EngineKind, Log},
     secret::Secret,
 };
 
@@ -86,6 +86,10 @@ pub struct Hello {
     pub audit_fail: AuditFail,
     /// Last `seq` and chain hash of the gateway's records in the audit file (hex SHA-256), to continue them.
     pub audit_last: Option<(u64, String)>,
+    /// Its own log lines, on standard output.
+    pub log: Log,
+    /// The only ports it may connect to; `None` = any.
+    pub connect: Option<Vec<u16>>,
 }
 
 /// Everything that rotates, whole, as one version.
@@ -297,9 +301,14 @@ pub struct Health {
     pub denied: u64,
 }
 
+/// A frame is built in room for the largest material there should be: a buffer that had to grow would leave copies of
+/// keys behind, which nobody zeroes.
+const ROOM: usize = 64 << 10;
+
 /// Writes one frame.
 pub async fn send<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), message: &T) -> io::Result<()> {
-    let body = zeroize::Zeroizing::new(serde_json::to_vec(message)?);
+    let mut body = zeroize::Zeroizing::new(Vec::with_capacity(ROOM));
+    serde_json::to_writer(&mut *body, message)?;
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     to.write_all(&length.to_be_bytes()).await?;
     to.write_all(&body).await
@@ -313,14 +322,29 @@ pub async fn receive<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(e) => return Err(e),
     }
-    let length = u32::from_be_bytes(length) as usize;
-    if length > MAX_FRAME {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("frame of {length} bytes, at most {MAX_FRAME}"),
-        ));
-    }
-    let mut body = zeroize::Zeroizing::new(vec![0; length]);
+    let mut body = room(length)?;
     from.read_exact(&mut body).await?;
     serde_json::from_slice(&body).map(Some).map_err(io::Error::from)
+}
+
+/// The same before there is a runtime.
+pub fn receive_now<T: DeserializeOwned>(from: &mut impl io::Read) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    match from.read_exact(&mut length) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(e) => return Err(e),
+    }
+    let mut body = room(length)?;
+    from.read_exact(&mut body)?;
+    serde_json::from_slice(&body).map(Some).map_err(io::Error::from)
+}
+
+fn room(length: [u8; 4]) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
+    match u32::from_be_bytes(length) as usize {
+        length if length <= MAX_FRAME => Ok(zeroize::Zeroizing::new(vec![0; length])),
+        length => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("frame of {length} bytes, at most {MAX_FRAME}")))
+        }
+    }
 }

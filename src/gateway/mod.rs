@@ -4,8 +4,9 @@
 //! request with `authenticate`, `authorize`, the table in [`methods`] and what a [`policy`] opens beyond it; `proxy` streams it over the worker's own
 //! connections in `upstream`; `operation` leaves one record of it in `audit`. Calls under way are in `running`, to be ended with their token.
 //! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes; only for a token of
-//! some namespaces the first message is read before (`narrow`) and judged by all that it reaches (`reach`). `control` is the process. What happens is counted in [`metrics`].
+//! some namespaces the first message is read before (`narrow`) and judged by all that it reaches (`reach`). `control` is the process, which [`confine`]s itself. What happens is counted in [`metrics`].
 
+pub mod confine;
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;
 pub mod link;

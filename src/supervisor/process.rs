@@ -287,7 +287,8 @@ unsafe fn confine(user: Option<User>, nofile: Option<u64>, parent: i32) -> Resul
     // would try to signal threads that exist only in the parent.
     unsafe {
         libc::umask(0o027);
-        limit(libc::RLIMIT_CORE as _, 0)?;
+        // One byte, not none: a core_pattern that is a pipe ignores 0, but for 1 it refuses (coredump.c of the kernel).
+        limit(libc::RLIMIT_CORE as _, 1)?;
         if let Some(files) = nofile {
             limit(libc::RLIMIT_NOFILE as _, files)?;
         }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use temporal_warden::{
-    config::{AuditFail, AuditSync, AuthMode, EngineKind},
+    config::{AuditFail, AuditSync, AuthMode, EngineKind, Log, LogFormat},
     gateway::link::{self, Auth, FromGateway, Hello, Material, Phase, Revocations, ServerTls, ToGateway, Upstream},
     tokens::{Grant, Scopes, SigningKey, jwks, mint},
 };
@@ -77,6 +77,8 @@ impl Default for Options {
             audit_sync: AuditSync::Batch,
             audit_fail: AuditFail::Closed,
             audit_last: None,
+            log: Log { format: LogFormat::Text, level: "info".to_owned() },
+            connect: None,
         };
         Self { hello, mode: AuthMode::Enforce, auth: true, tls: true, audit: None, upstream: None }
     }

@@ -8,6 +8,7 @@ use std::{
     fs,
     hash::{BuildHasher as _, RandomState},
     net::{SocketAddr, TcpListener, UdpSocket},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -163,6 +164,18 @@ impl Scene {
         self.folder.path().join("log")
     }
 
+    /// The same as `user`, with its log in a file.
+    pub fn warden_as(&self, user: Option<u32>) -> (Warden, PathBuf) {
+        let path = self.folder.path().join("warden.log");
+        let log = fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        let mut command = self.command(&["run"]);
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        (Warden(child), path)
+    }
+
     pub async fn connect(&self, cert: &str, key: &str) -> SendRequest<Bytes> {
         let pair = (self.read(cert), self.read(key));
         let address = SocketAddr::from(([127, 0, 0, 1], self.port.number));
@@ -185,7 +198,7 @@ impl Scene {
 pub struct Warden(Child);
 
 impl Warden {
-    pub fn id(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.0.id()
     }
 
