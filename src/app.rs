@@ -11,6 +11,7 @@ mod doors;
 mod engine;
 mod new_key;
 mod policy;
+mod reload;
 mod upkeep;
 
 use std::{cell::RefCell, io, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
@@ -29,7 +30,10 @@ use crate::{
     },
     audit::{Act, By, Journal},
     clock,
-    config::Config,
+    config::{
+        Config,
+        load::{Loaded, Source},
+    },
     gateway::{
         link::{Auth, Health, Hello, LINK_FD, LISTEN_FD, METRICS_FD, Material, PLAINTEXT_FD, Phase, Rule, ServerTls},
         parent::Parent,
@@ -83,10 +87,31 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+/// What is in force now; replaced whole by a reload.
+struct Current<T>(RefCell<Rc<T>>);
+
+impl<T> Current<T> {
+    fn new(value: T) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(Rc::new(value))))
+    }
+
+    fn get(&self) -> Rc<T> {
+        self.0.borrow().clone()
+    }
+
+    fn set(&self, value: Rc<T>) {
+        self.0.replace(value);
+    }
+}
+
 /// All that the tasks of PID 1 share; one thread, so no locks but the one that orders rotations.
 struct Warden {
-    config: Config,
-    boot: ThisBoot,
+    source: Source,
+    loaded: Rc<Current<Loaded>>,
+    boot: Rc<Current<ThisBoot>>,
+    /// Why the newest configuration is not in force, if it is not.
+    rolled_back: RefCell<Option<String>>,
+    reloads: reload::Reloads,
     /// Gone once a stop begins: then a new connection is refused instead of waiting in the backlog for nobody.
     doors: RefCell<Option<doors::Doors>>,
     own_program: PathBuf,
@@ -108,13 +133,13 @@ struct Warden {
 }
 
 /// Runs as PID 1 until told to stop.
-pub fn run(config: Config, signals: Signals) -> ExitCode {
+pub fn run(source: Source, loaded: Loaded, signals: Signals) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => return fail(&Error::Io(cause)),
     };
     let code = LocalSet::new().block_on(&runtime, async {
-        match start(config, signals).await {
+        match start(source, loaded, signals).await {
             Ok((warden, supervisor)) => {
                 let ended = supervisor.run(|outside| upkeep::outside(&warden, outside)).await;
                 warden.audit.journal.flush(LAST_LINES);
@@ -140,7 +165,8 @@ fn fail(cause: &Error) -> ExitCode {
 }
 
 /// Everything up to the point where only the supervisor's loop is needed.
-async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervisor), Error> {
+async fn start(source: Source, loaded: Loaded, signals: Signals) -> Result<(Rc<Warden>, Supervisor), Error> {
+    let config = (*loaded.config).clone();
     let (mut supervisor, handle) = Supervisor::new(&config.supervisor, signals)?;
     announce(&config, supervisor.adoption());
     doors::runtime_dir(&config.runtime_dir)?;
@@ -170,13 +196,17 @@ async fn start(config: Config, signals: Signals) -> Result<(Rc<Warden>, Supervis
     doors::data_dir(&config)?;
     let boot = Boot::create(clock::now())?;
     let boot = ThisBoot::prepare(&config, boot, SigningKey::generate()?, &live.postgres_password)?;
-    let (hello_from, ports) = (config.clone(), boot.upstream_ports());
-    let (parent, link) = Parent::new(move || Hello { connect: Some(ports.clone()), ..hello(&hello_from) });
+    let (loaded, boot) = (Current::new(loaded), Current::new(boot));
+    let (hello_loaded, hello_boot) = (loaded.clone(), boot.clone());
+    let (parent, link) = Parent::new(move || hello(&hello_loaded.get().config, &hello_boot.get()));
     let own_program = std::env::current_exe()?;
     let (changed, changes) = watch::channel(live.generation);
     let warden = Rc::new(Warden {
-        config,
+        source,
+        reloads: reload::Reloads::new(loaded.get(), boot.get()),
+        loaded,
         boot,
+        rolled_back: RefCell::new(None),
         doors: RefCell::new(Some(doors)),
         own_program,
         parent,
@@ -256,7 +286,7 @@ fn glance() -> Glance {
     Glance { wall: clock::now(), steady: clock::since_boot() }
 }
 
-fn hello(config: &Config) -> Hello {
+fn hello(config: &Config, boot: &ThisBoot) -> Hello {
     let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let gateway = &config.gateway;
     Hello {
@@ -276,30 +306,38 @@ fn hello(config: &Config) -> Hello {
         audit_fail: config.audit.fail,
         audit_last: audit_log::gateway_link(config),
         log: config.log.clone(),
-        connect: None,
+        connect: Some(boot.upstream_ports()),
     }
 }
 
 impl Warden {
+    fn config(&self) -> Rc<Config> {
+        self.loaded.get().config.clone()
+    }
+
+    fn boot(&self) -> Rc<ThisBoot> {
+        self.boot.get()
+    }
+
     /// What the gateway must know, from the live generation.
     fn material(&self) -> Material {
         let live = self.live.borrow();
-        let tls = self.config.tls_enabled.then(|| ServerTls {
+        let tls = self.config().tls_enabled.then(|| ServerTls {
             chain_pem: live.server.chain_pem.clone(),
             key_pem: live.server.key_pem.clone(),
             trust_pem: live.trust_pem.clone(),
         });
         let auth = Auth {
-            enabled: self.config.auth_enabled,
-            mode: self.config.gateway.auth_mode,
-            issuer: self.config.tokens.issuer.clone(),
-            audience: self.config.tokens.audience.clone(),
+            enabled: self.config().auth_enabled,
+            mode: self.config().gateway.auth_mode,
+            issuer: self.config().tokens.issuer.clone(),
+            audience: self.config().tokens.audience.clone(),
             jwks: live.jwks.clone(),
-            binding: self.config.tokens.binding,
+            binding: self.config().tokens.binding,
             revocations: live.revocations.clone(),
             rules: self.rules.borrow().clone(),
         };
-        Material { version: 0, tls, auth, upstream: self.boot.upstream() }
+        Material { version: 0, tls, auth, upstream: self.boot().upstream() }
     }
 
     /// Children become these users only when we are root.
@@ -315,8 +353,8 @@ impl Warden {
             policy: Policy {
                 stop_rank: 0,
                 // The gateway keeps the limit itself; what is beyond it is for flushing the audit log.
-                ask_limit: self.config.gateway.drain_timeout + Duration::from_secs(2),
-                probe_limit: self.config.supervisor.probe_limit,
+                ask_limit: self.config().gateway.drain_timeout + Duration::from_secs(2),
+                probe_limit: self.config().supervisor.probe_limit,
                 ..Policy::default()
             },
             make: Box::new(move || warden.gateway_spec()),
@@ -335,7 +373,7 @@ impl Warden {
             program: self.own_program.clone(),
             args: vec!["gateway".into()],
             env: Vec::new(),
-            user: Self::user(self.config.gateway.uid),
+            user: Self::user(self.config().gateway.uid),
             fds,
             stdin: None,
             cwd: "/".into(),
@@ -350,12 +388,12 @@ impl Warden {
             // The overall stop limit bounds Temporal's own drain.
             policy: Policy {
                 stop_rank: 1,
-                term_limit: self.config.supervisor.stop_timeout,
-                probe_limit: self.config.supervisor.probe_limit,
+                term_limit: self.config().supervisor.stop_timeout,
+                probe_limit: self.config().supervisor.probe_limit,
                 main: true,
                 ..Policy::default()
             },
-            make: Box::new(move || match &warden.boot.engine.child {
+            make: Box::new(move || match &warden.boot().engine.child {
                 Some(child) => Ok(warden.child_spec(TEMPORAL, child)),
                 None => Err(io::Error::other("this engine has no process")),
             }),
@@ -376,6 +414,11 @@ impl Warden {
         }
     }
 
+    fn warnings(&self) -> Vec<String> {
+        let back = self.rolled_back.borrow().clone();
+        back.into_iter().chain(warnings(&self.config(), self.adoption)).collect()
+    }
+
     fn bundles(&self) -> Vec<Bundle> {
         let line = |b: &rotation::BundleReport| Bundle {
             name: b.name.to_owned(),
@@ -386,7 +429,7 @@ impl Warden {
     }
 
     async fn status(&self) -> Result<Status, String> {
-        let config = self.config.clone();
+        let config = (*self.config()).clone();
         let look = tokio::task::spawn_blocking(move || rotation::inspect(&config, clock::now()));
         let report = look.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
         let health = self.parent.health().borrow().clone();
@@ -394,14 +437,15 @@ impl Warden {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             serving: health.serving,
             reason: self.reason(&health),
-            engine: self.config.engine,
-            warnings: warnings(&self.config, self.adoption),
+            engine: self.config().engine,
+            warnings: self.warnings(),
             generation: self.live.borrow().generation,
             children: self.supervisor.statuses().into_iter().map(child_row).collect(),
             gateway: health,
             artefacts: report.artefacts,
             dependents_pending: self.dependents.pending(),
             bundles: self.bundles(),
+            lost_log_lines: telemetry::lost_lines(),
         })
     }
 }

@@ -12,12 +12,13 @@ use std::{
     time::Duration,
 };
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-use self::{lines::Lines, writer::Writer};
+use self::lines::Lines;
 use crate::config;
 
 static LOG: OnceLock<Lines> = OnceLock::new();
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,19 @@ pub fn init_within(config: &config::Log) -> Result<(), Error> {
     start(config, filter(&format!("h2=warn,{}", config.level), &config.level)?)
 }
 
+/// Whether `level` is one.
+pub fn check_level(level: &str) -> Result<(), Error> {
+    filter(level, level).map(drop)
+}
+
+/// Another level from now on; one that is no filter changes nothing.
+pub fn set_level(level: &str) {
+    match filter(level, level) {
+        Ok(filter) => drop(FILTER.get().map(|handle| handle.reload(filter))),
+        Err(error) => tracing::warn!("{error}"),
+    }
+}
+
 /// Whether a log was started in this process.
 pub fn is_up() -> bool {
     LOG.get().is_some()
@@ -61,8 +75,10 @@ fn filter(text: &str, level: &str) -> Result<EnvFilter, Error> {
 }
 
 fn start(config: &config::Log, filter: EnvFilter) -> Result<(), Error> {
-    let lines = Lines::new(config.format, io::stdout().is_terminal(), Writer::start(io::stdout())?);
+    let lines = Lines::start(config.format, io::stdout().is_terminal(), io::stdout())?;
     LOG.set(lines.clone()).map_err(|_| Error::Twice)?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let _ = FILTER.set(handle);
     tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(|_| Error::Twice)
 }
 

@@ -69,6 +69,10 @@ pub enum Request {
     Dependents,
     /// Tell dependents now.
     TellDependents,
+    /// Read the configuration and files again.
+    Reload,
+    /// What a reload would change, in lines.
+    ConfigDiff,
 }
 
 /// What PID 1 answers; [`Reply::Line`] may come any number of times before the last one.

@@ -33,6 +33,9 @@ pub struct Status {
     pub dependents_pending: Option<String>,
     /// Each bundle: published where, or why not.
     pub bundles: Vec<Bundle>,
+    /// Log lines lost since the start because nobody read them in time.
+    #[serde(default)]
+    pub lost_log_lines: u64,
 }
 
 /// A child of PID 1.
@@ -79,6 +82,9 @@ pub fn render(status: &Status, now: OffsetDateTime) -> String {
     render_artefacts(&mut out, &status.artefacts, now);
     for bundle in &status.bundles {
         let _ = writeln!(out, "  bundle {:<10} {}", bundle.name, bundle.state);
+    }
+    if status.lost_log_lines > 0 {
+        let _ = writeln!(out, "\nlog lines lost because nobody read them in time: {}", status.lost_log_lines);
     }
     if let Some(why) = &status.dependents_pending {
         let _ = writeln!(out, "\ndependents wait: {why}");

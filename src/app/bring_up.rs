@@ -22,16 +22,17 @@ const UPSTREAM_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn bring_up(warden: Rc<Warden>) {
     warden.supervise_gateway();
     until_done(&warden, "preparing the database", || warden.schema_before()).await;
-    if warden.boot.engine.child.is_some() {
+    if warden.boot().engine.child.is_some() {
         warden.supervise_engine();
     }
     answer(&warden).await;
     until_done(&warden, "completing the database", || warden.schema_after()).await;
-    for namespace in &warden.config.temporal.namespaces {
+    let config = warden.config();
+    for namespace in &config.temporal.namespaces {
         register(&warden, namespace).await;
     }
     warden.parent.phase(Phase::Ready);
-    info!("Temporal is served on {}", warden.config.gateway.listen);
+    info!("Temporal is served on {}", warden.config().gateway.listen);
 }
 
 /// Tries a step until it is done, for the database may come up later.
@@ -48,8 +49,8 @@ async fn until_done<F: Future<Output = Result<(), String>>>(warden: &Warden, doi
 /// Waits until a call that reads the database succeeds. A frontend that is not ours should be up already, so
 /// what is wrong with its address is said early, then less and less often.
 async fn answer(warden: &Warden) {
-    let longest = warden.config.temporal.start_timeout;
-    let (doing, mut limit) = match warden.boot.engine.child {
+    let longest = warden.config().temporal.start_timeout;
+    let (doing, mut limit) = match warden.boot().engine.child {
         Some(_) => ("starting Temporal", longest),
         None => ("waiting for WARDEN_UPSTREAM", UPSTREAM_PATIENCE.min(longest)),
     };

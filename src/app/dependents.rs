@@ -96,7 +96,7 @@ async fn row(warden: &Warden, by: By) -> Result<(), String> {
     }
     warden.dependents.warned.replace(plan.warnings.clone());
     let mut acted = warden.dependents.acted.lock().await;
-    let limit = warden.config.docker.timeout;
+    let limit = warden.config().docker.timeout;
     let mut told = |line: String| {
         info!("dependent {line}");
         warden.audit.journal.note(Act::TellDependents, by, &line);
@@ -110,7 +110,7 @@ fn one_line(text: &str) -> String {
 }
 
 async fn look(warden: &Warden) -> Result<(Client, Plan), String> {
-    let client = Client::new(&warden.config.docker.host).map_err(without)?;
+    let client = Client::new(&warden.config().docker.host).map_err(without)?;
     let listed = client.list().await.map_err(without)?;
     let published = warden.live.borrow().published.clone();
     let plan = docker::plan(&listed, docker::own_id().as_deref(), &published)?;

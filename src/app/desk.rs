@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tokio::{net::UnixListener, sync::mpsc, task::spawn_local};
 use tracing::{error, info, warn};
 
-use super::{Warden, dependents, new_key, upkeep};
+use super::{Warden, dependents, new_key, reload, upkeep};
 use crate::{
     admin::{Reply, Request, Server},
     audit::{Act, By},
@@ -40,7 +40,7 @@ pub(super) async fn serve(warden: Rc<Warden>, listener: UnixListener) {
     }
 }
 
-async fn answer(warden: &Warden, mut server: Server, request: Request) {
+async fn answer(warden: &Rc<Warden>, mut server: Server, request: Request) {
     let act = act(&request);
     let reply = match request {
         Request::Health => warden.health_reply(),
@@ -65,6 +65,8 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
         },
         Request::Dependents => done(list(warden, &mut server).await),
         Request::TellDependents => done(dependents::now(warden, server.by()).await),
+        Request::Reload => done(reload::reload(warden, Some(&mut server)).await),
+        Request::ConfigDiff => done(tell(reload::diff(warden), &mut server).await),
     };
     match (act, &reply) {
         (None, _) => {}
@@ -86,7 +88,8 @@ async fn answer(warden: &Warden, mut server: Server, request: Request) {
 /// What a request is on record as, and what it is about; `None` for one that changes nothing.
 fn act(request: &Request) -> Option<(Act, String)> {
     match request {
-        Request::Health | Request::Status | Request::Dependents => None,
+        Request::Health | Request::Status | Request::Dependents | Request::ConfigDiff => None,
+        Request::Reload => Some((Act::Reload, String::new())),
         Request::Make { request } => Some((request.act(), String::new())),
         Request::Revoke { revoked } => Some((Act::Revoke, format!("{revoked}; "))),
         Request::Install { given } => Some((Act::InstallCertificates, given.to_string())),
@@ -110,7 +113,11 @@ fn done(result: Result<(), String>) -> Reply {
 
 /// What would be done to dependents, a line each.
 async fn list(warden: &Warden, server: &mut Server) -> Result<(), String> {
-    for text in dependents::list(warden).await? {
+    tell(dependents::list(warden).await, server).await
+}
+
+async fn tell(lines: Result<Vec<String>, String>, server: &mut Server) -> Result<(), String> {
+    for text in lines? {
         server.reply(&Reply::Line { text }).await;
     }
     Ok(())
@@ -126,7 +133,7 @@ pub(super) async fn make(
     mut asker: Option<&mut Server>,
 ) -> Result<(), String> {
     let _one_at_a_time = warden.turn.lock().await;
-    if request.mints(warden.config.tokens.binding) && is_behind(warden) {
+    if request.mints(warden.config().tokens.binding) && is_behind(warden) {
         new_key::accepted(warden).await?;
     }
     publish(warden, request, &mut asker).await?;
@@ -185,7 +192,7 @@ async fn mint(warden: &Warden, wish: rotation::Wish) -> Result<Secret<String>, S
     if is_behind(warden) {
         new_key::accepted(warden).await.map_err(|why| format!("nothing is minted yet: {why}"))?;
     }
-    let (config, wished) = (warden.config.clone(), wish.clone());
+    let (config, wished) = ((*warden.config()).clone(), wish.clone());
     let work = tokio::task::spawn_blocking(move || rotation::mint(&config, clock::now(), &wished));
     let token = work.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
     info!("minted a token: scope {:?}, subject {:?}, namespaces {:?}", wish.scope, wish.subject, wish.namespaces);
@@ -222,7 +229,7 @@ impl<F: FnOnce(&Config, &mut dyn FnMut(Event)) -> Result<Live, rotation::Error> 
 async fn apply(warden: &Warden, change: impl Change, asker: &mut Option<&mut Server>) -> Result<Live, String> {
     let mut summary = Summary::default();
     let (events, mut heard) = mpsc::unbounded_channel();
-    let config = warden.config.clone();
+    let config = (*warden.config()).clone();
     let work = tokio::task::spawn_blocking(move || {
         change(&config, &mut |event| {
             let _ = events.send(event);
@@ -285,7 +292,7 @@ async fn hand_over(warden: &Warden, by: By) -> Result<bool, String> {
     }
 }
 
-async fn say(asker: &mut Option<&mut Server>, text: String) {
+pub(super) async fn say(asker: &mut Option<&mut Server>, text: String) {
     if let Some(server) = asker {
         server.reply(&Reply::Line { text }).await;
     }

@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -65,9 +66,17 @@ pub enum EngineError {
 /// What serves behind the gateway in this boot.
 pub(super) struct ThisBoot {
     pub(super) engine: Engine,
-    tls: InternalTls,
     upstream: link::Upstream,
     job: Option<Job>,
+    kept: Kept,
+}
+
+/// What stays the same until PID 1 ends, whatever a reload brings.
+#[derive(Clone)]
+struct Kept {
+    tls: Rc<InternalTls>,
+    key: Rc<SigningKey>,
+    dev_ports: Option<DevPorts>,
 }
 
 impl ThisBoot {
@@ -85,14 +94,28 @@ impl ThisBoot {
             client_cert_pem: boot.client_pem,
             client_key_pem: boot.client_key_pem,
         };
-        let engine = describe(config, &tls, password)?;
-        let keys = jwks([internal_key.public()]);
-        write(&internal_jwks_file(&config.runtime_dir), &keys)?;
-        for file in &engine.files {
-            write(&file.path, &file.content)?;
-        }
-        let upstream = upstream(config, &engine, &tls, &internal_key)?;
-        Ok(Self { engine, tls, upstream, job: schema::job(config, Some(password)) })
+        let dev = config.engine == EngineKind::Dev;
+        let dev_ports = dev.then(free_ports).transpose().map_err(EngineError::Port)?;
+        let this = Self::settle(config, Kept { tls: Rc::new(tls), key: Rc::new(internal_key), dev_ports }, password)?;
+        this.write_files(config)?;
+        Ok(this)
+    }
+
+    /// The same boot by another configuration; nothing is written yet.
+    pub(super) fn by(&self, config: &Config, password: &Secret<String>) -> Result<Self, EngineError> {
+        Self::settle(config, self.kept.clone(), password)
+    }
+
+    fn settle(config: &Config, kept: Kept, password: &Secret<String>) -> Result<Self, EngineError> {
+        let engine = describe(config, &kept, password)?;
+        let upstream = upstream(config, &engine, &kept.tls, &kept.key)?;
+        Ok(Self { engine, upstream, job: schema::job(config, Some(password)), kept })
+    }
+
+    /// What the engine reads at its start.
+    pub(super) fn write_files(&self, config: &Config) -> Result<(), EngineError> {
+        write(&internal_jwks_file(&config.runtime_dir), &jwks([self.kept.key.public()]))?;
+        self.engine.files.iter().try_for_each(|file| write(&file.path, &file.content))
     }
 
     /// Where the gateway sends calls.
@@ -108,13 +131,16 @@ impl ThisBoot {
     }
 }
 
-fn describe(config: &Config, tls: &InternalTls, password: &Secret<String>) -> Result<Engine, EngineError> {
+fn describe(config: &Config, kept: &Kept, password: &Secret<String>) -> Result<Engine, EngineError> {
     match config.engine {
         EngineKind::Server => {
             let ports = Ports::for_config(config);
-            Ok(engine::server(&ServerSettings { config, ports, tls, password: Some(password) })?)
+            Ok(engine::server(&ServerSettings { config, ports, tls: &kept.tls, password: Some(password) })?)
         }
-        EngineKind::Dev => Ok(engine::dev(config, free_ports().map_err(EngineError::Port)?)),
+        EngineKind::Dev => match kept.dev_ports {
+            Some(ports) => Ok(engine::dev(config, ports)),
+            None => free_ports().map(|ports| engine::dev(config, ports)).map_err(EngineError::Port),
+        },
         EngineKind::External => config.temporal.upstream.as_ref().map(engine::external).ok_or(EngineError::NoUpstream),
     }
 }
@@ -170,7 +196,7 @@ fn write(path: &Path, content: &str) -> Result<(), EngineError> {
 impl Warden {
     /// Runs the schema job, if the engine has one; its words on failure.
     pub(super) async fn schema_before(&self) -> Result<(), String> {
-        match &self.boot.job {
+        match &self.boot().job {
             Some(job) => self.run_job(job).await,
             None => Ok(()),
         }
@@ -178,7 +204,7 @@ impl Warden {
 
     /// What is to be done once the engine has been seen healthy.
     pub(super) async fn schema_after(&self) -> Result<(), String> {
-        match self.boot.job.as_ref().and_then(schema::job_after) {
+        match self.boot().job.as_ref().and_then(schema::job_after) {
             Some(job) => self.run_job(&job).await,
             None => Ok(()),
         }
@@ -188,7 +214,7 @@ impl Warden {
         let child = Child { program: self.own_program.clone(), args: vec!["schema".into()], env: Vec::new() };
         let mut spec = self.child_spec("schema", &child);
         spec.stdin = Some(Arc::new(job_pipe(job).map_err(|e| format!("the job could not be handed over: {e}"))?));
-        let wait = match &self.config.temporal.database {
+        let wait = match &self.config().temporal.database {
             crate::config::Database::Postgres(p) if p.wait.is_zero() => Duration::from_secs(86_400 * 365),
             crate::config::Database::Postgres(p) => p.wait,
             crate::config::Database::Sqlite => Duration::ZERO,
@@ -202,8 +228,9 @@ impl Warden {
 
     /// Registers one namespace by the real CLI; engines that do it themselves have no admin door.
     pub(super) async fn register(&self, namespace: &str) -> Outcome {
-        let Some(admin) = &self.boot.engine.admin else { return Outcome::Existed };
-        let child = namespaces::create(&self.config.temporal, admin, &self.boot.tls, namespace);
+        let boot = self.boot();
+        let Some(admin) = &boot.engine.admin else { return Outcome::Existed };
+        let child = namespaces::create(&self.config().temporal, admin, &boot.kept.tls, namespace);
         match self.supervisor.run(self.child_spec("temporal-cli", &child), NAMESPACE_LIMIT).await {
             Ok(done) => namespaces::outcome(done.exit.code(), &done.tail.join("\n")),
             Err(error) => Outcome::Failed(error.to_string()),
@@ -217,7 +244,7 @@ impl Warden {
             program: child.program.clone(),
             args: child.args.iter().map(Into::into).collect(),
             env: child.env.iter().map(|(k, v)| (k.into(), v.expose().into())).collect(),
-            user: Self::user(self.config.temporal.uid),
+            user: Self::user(self.config().temporal.uid),
             fds: Vec::new(),
             stdin: None,
             cwd: "/".into(),

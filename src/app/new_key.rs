@@ -33,7 +33,7 @@ pub(super) async fn accepted(warden: &Warden) -> Result<(), String> {
         return later("the gateway has not taken the new key yet");
     }
     // Elsewhere nobody behind the gateway looks at the warden's tokens.
-    if warden.config.engine != EngineKind::Server || !warden.config.auth_enabled {
+    if warden.config().engine != EngineKind::Server || !warden.config().auth_enabled {
         return Ok(());
     }
     let began = Instant::now();
@@ -52,7 +52,8 @@ pub(super) async fn accepted(warden: &Warden) -> Result<(), String> {
 /// A short token by the current key, with the least scope that may ask for a namespace of Temporal's own.
 fn trial(warden: &Warden) -> Result<Secret<String>, String> {
     let key = SigningKey::from_pem(warden.live.borrow().signing_key_pem.expose()).map_err(|e| e.to_string())?;
-    let tokens = &warden.config.tokens;
+    let config = warden.config();
+    let tokens = &config.tokens;
     let grant = Grant {
         issuer: tokens.issuer.clone(),
         audience: tokens.audience.clone(),

@@ -43,7 +43,7 @@ pub(super) fn read(config: &Config) -> Result<Vec<Rule>, PolicyError> {
 
 /// Reads it again and brings what changed into force; a file that can't be used changes nothing.
 pub(super) async fn reload(warden: &Rc<Warden>) {
-    match read(&warden.config) {
+    match read(&warden.config()) {
         Ok(rules) if rules == *warden.rules.borrow() => {}
         Ok(rules) => {
             warden.rules.replace(rules);

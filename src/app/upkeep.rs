@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use tokio::task::spawn_local;
 use tracing::{info, warn};
 
-use super::{GATEWAY, TEMPORAL, Warden, desk, policy};
+use super::{GATEWAY, TEMPORAL, Warden, desk, reload};
 use crate::{
     audit::{Act, By},
     backoff, clock,
@@ -179,28 +179,22 @@ fn lacks_a_bundle(warden: &Warden) -> bool {
 
 /// Whether the folder holds another generation than the one in force; one look at a link.
 fn is_behind(warden: &Warden) -> bool {
-    let found = rotation::current_generation(&warden.config).ok().flatten();
+    let found = rotation::current_generation(&warden.config()).ok().flatten();
     found.is_some_and(|generation| generation != warden.live.borrow().generation)
 }
 
 /// What the supervisor leaves to the rest of the program.
 pub(super) fn outside(warden: &Rc<Warden>, event: Outside) {
     match event {
-        Outside::Hup => drop(spawn_local(reload(warden.clone()))),
+        Outside::Hup => {
+            warden.audit.journal.note(Act::Reload, By::Hangup, "");
+            let warden = warden.clone();
+            spawn_local(async move { drop(reload::reload(&warden, None).await) });
+        }
         Outside::Stopping => {
             warden.audit.journal.note(Act::Stop, By::Itself, "");
             warden.parent.phase(Phase::Stopping);
             warden.doors.replace(None);
         }
     }
-}
-
-async fn reload(warden: Rc<Warden>) {
-    info!("SIGHUP: certificates, tokens, the policy file and the place of the audit log are looked at again");
-    warden.audit.journal.note(Act::Reload, By::Hangup, "");
-    policy::reload(&warden).await;
-    if let Err(reason) = desk::make(&warden, Request::MakeMissing, None).await {
-        warn!("the reload failed: {reason}");
-    }
-    warden.audit.look().await;
 }

@@ -1,6 +1,6 @@
 //! What commands share: read the configuration, ask a running PID 1, or do it here when none runs.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use super::{Exit, output::print_line};
 use crate::{
@@ -33,8 +33,12 @@ pub(super) fn configuration() -> Result<Config, ExitCode> {
 
 /// Asks the running warden; every line it says is handed to `line`.
 pub(super) fn ask(config: &Config, request: &Request, line: impl FnMut(&str)) -> Result<Reply, ControlError> {
+    ask_at(&config.runtime_dir, request, line)
+}
+
+fn ask_at(folder: &Path, request: &Request, line: impl FnMut(&str)) -> Result<Reply, ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Client::connect(&config.runtime_dir).await?.ask(request, line).await })
+    runtime.block_on(async { Client::connect(folder).await?.ask(request, line).await })
 }
 
 /// Makes material: by the running warden, or here under the lock when none runs.
@@ -90,13 +94,9 @@ fn change(config: &Config, request: &Request, here: impl FnOnce() -> Result<(), 
     }
 }
 
-/// What only a running warden can do.
+/// What only a running warden can do. It has its own configuration: that the newest is wrong is for it to say.
 pub(super) fn running(request: &Request) -> ExitCode {
-    let config = match configuration() {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    match ask(&config, request, print_line) {
+    match ask_at(&load::runtime_dir(), request, print_line) {
         Ok(Reply::Done) => Exit::Done.into(),
         Ok(Reply::Failed { reason }) => {
             eprintln!("temporal-warden: {reason}");

@@ -6,10 +6,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{
-    Exit,
+    Exit, ask,
     output::{print, print_line},
 };
-use crate::config::load;
+use crate::{admin::Request, config::load};
 
 /// Sub-commands of `config`.
 #[derive(Debug, Subcommand)]
@@ -23,10 +23,13 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What is configured but not in force in the running warden, and what it takes. Exit 1 if anything is wrong.
+    #[command(after_help = "Example:\n  docker exec app_data_temporal_server temporal-warden config diff")]
+    Diff,
 }
 
 pub(super) fn main(command: &Command) -> ExitCode {
-    let Command::Show { json } = command;
+    let Command::Show { json } = command else { return ask::running(&Request::ConfigDiff) };
     let rows = match load::settings_of_process() {
         Ok(rows) => rows,
         Err(errors) => {

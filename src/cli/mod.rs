@@ -78,9 +78,14 @@ enum Command {
     /// The audit log: tail, verify.
     #[command(subcommand, after_help = "Examples:\n  temporal-warden audit tail -f\n  temporal-warden audit verify")]
     Audit(audit::Command),
-    /// Settings: show.
+    /// Settings: show, diff.
     #[command(subcommand)]
     Config(config::Command),
+    /// Read configuration, secret files, policy and certificates again, as SIGHUP does, and say what that changed.
+    #[command(
+        after_help = "Example:\n  docker exec app_data_temporal_server temporal-warden reload\nSee `temporal-warden config diff` for what it would do."
+    )]
+    Reload,
     /// Print a program that connects to this deployment: python, go, typescript, java or cli.
     #[command(
         after_help = "Examples:\n  docker exec app_data_temporal_server temporal-warden connect python > connect.py\n  temporal-warden connect go --address temporal.example.com:7233 --certs ./certs"
@@ -131,6 +136,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Command::Rotate => rotate::main(),
         Command::Dependent(command) => dependent::main(&command),
         Command::Config(command) => config::main(&command),
+        Command::Reload => ask::running(&crate::admin::Request::Reload),
         Command::Audit(command) => audit::main(&command),
         Command::Connect(arguments) => connect::main(&arguments),
         Command::Doctor(arguments) => doctor::main(&arguments),

@@ -7,7 +7,7 @@ use tracing::warn;
 use super::Exit;
 use crate::{
     app,
-    config::load,
+    config::load::Source,
     signals::{self, Signals},
     supervisor, telemetry,
 };
@@ -38,8 +38,9 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
 }
 
 fn warden(signals: Signals) -> ExitCode {
-    let config = match load::load() {
-        Ok(config) => config,
+    let source = Source::of_process();
+    let loaded = match source.load() {
+        Ok(loaded) => loaded,
         Err(errors) => {
             eprintln!("{errors}");
             return Exit::Failed.into();
@@ -47,14 +48,14 @@ fn warden(signals: Signals) -> ExitCode {
     };
     // Before any thread exists: capabilities belong to threads, and a thread started earlier would keep them all.
     let undone = give_up_privileges();
-    if let Err(error) = telemetry::init(&config.log) {
+    if let Err(error) = telemetry::init(&loaded.config.log) {
         eprintln!("temporal-warden: failed to start logging: {error}");
         return Exit::Failed.into();
     }
     for what in undone {
         warn!("{what}");
     }
-    app::run(config, signals)
+    app::run(source, loaded, signals)
 }
 
 /// Keeps what PID 1 needs for life; the user's secret files were read before, while `DAC_OVERRIDE` was there.

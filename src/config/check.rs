@@ -15,6 +15,7 @@ use super::{
 use crate::secret::Secret;
 
 /// What `load` brings beside the settings.
+#[derive(Clone)]
 pub(super) struct Found {
     /// `POSTGRES_PWD` or the content of `POSTGRES_PWD_FILE`.
     pub(super) password: Option<Secret<String>>,

@@ -1,10 +1,13 @@
 //! The only reader of the environment and of secret files; environment over file over `default.toml`.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     ffi::OsString,
-    io,
+    fs::File,
+    io::{self, Read, Seek},
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use figment::{
@@ -56,18 +59,109 @@ pub fn is_off(text: &str) -> bool {
 
 /// The configuration of this process.
 pub fn load() -> Result<Config, Errors> {
-    own().map(|(config, _)| config)
+    Source::of_process().load().map(|loaded| (*loaded.config).clone())
 }
 
 /// The settings of this process, one row each.
 pub fn settings_of_process() -> Result<Vec<Row>, Errors> {
-    own().map(|(_, rows)| rows)
+    Source::of_process().load().map(|loaded| loaded.rows())
 }
 
-fn own() -> Result<(Config, Vec<Row>), Errors> {
-    let environment =
-        environment().into_iter().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    from(environment, |path| std::fs::read_to_string(path))
+/// Where this process has its configuration from, to read it again.
+#[derive(Debug)]
+pub struct Source {
+    environment: BTreeMap<String, String>,
+    files: Kept,
+}
+
+impl Source {
+    /// The environment as it is now; it does not change while a process lives.
+    pub fn of_process() -> Self {
+        let texts = environment().into_iter().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self { environment: texts.filter(|(_, v)| !v.is_empty()).collect(), files: Kept::default() }
+    }
+
+    /// Reads everything, each time anew.
+    pub fn load(&self) -> Result<Loaded, Errors> {
+        loaded(&self.environment, |path| self.files.read(path))
+    }
+}
+
+/// Files that were read, kept open: PID 1 gives up `DAC_OVERRIDE`, and what only that lets it open can still be read.
+#[derive(Debug, Default)]
+struct Kept(RefCell<BTreeMap<PathBuf, File>>);
+
+impl Kept {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        match File::open(path) {
+            Ok(file) => {
+                let text = whole(&file)?;
+                self.0.borrow_mut().insert(path.to_owned(), file);
+                Ok(text)
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match self.0.borrow().get(path) {
+                Some(file) => whole(file),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn whole(mut file: &File) -> io::Result<String> {
+    let mut text = String::new();
+    file.seek(io::SeekFrom::Start(0))?;
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A configuration and what it was made of.
+#[derive(Clone)]
+pub struct Loaded {
+    /// Checked.
+    pub config: Rc<Config>,
+    settings: serde_json::Value,
+    found: Found,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// The rows of `config show`.
+    pub fn rows(&self) -> Vec<Row> {
+        rows(&self.settings)
+    }
+
+    /// A setting as it was written.
+    pub(super) fn setting(&self, key: &str) -> Option<Setting> {
+        setting(&self.settings, key)
+    }
+
+    /// What was read from the files that settings name: the setting's name, and whether both have the same.
+    pub(super) fn same_contents(&self, other: &Self) -> [(&'static str, bool); 2] {
+        [
+            ("temporal.POSTGRES_PWD_FILE", self.found.password == other.found.password),
+            ("dynamic_config_file", self.found.dynamic_config == other.found.dynamic_config),
+        ]
+    }
+
+    /// `next` as far as it can come into force in a running warden: settings that `stays` accepts keep our value. The
+    /// mixture is checked like any configuration.
+    pub(super) fn taking(&self, next: &Self, stays: impl Fn(&str) -> bool) -> Result<Self, Errors> {
+        let mut settings = next.settings.clone();
+        for key in known_keys().iter().filter(|key| stays(key)) {
+            if let (Some(ours), Some(slot)) =
+                (self.settings.pointer(&pointer(key)), settings.pointer_mut(&pointer(key)))
+            {
+                *slot = ours.clone();
+            }
+        }
+        checked(settings, next.found.clone(), Vec::new())
+    }
 }
 
 /// The configuration that `environment` and the files `read` gives make, and the rows of `config show`.
@@ -75,25 +169,46 @@ pub fn from(
     environment: impl IntoIterator<Item = (String, String)>,
     read: impl Fn(&Path) -> io::Result<String>,
 ) -> Result<(Config, Vec<Row>), Errors> {
-    let environment: BTreeMap<String, String> = environment.into_iter().filter(|(_, v)| !v.is_empty()).collect();
+    let environment = environment.into_iter().filter(|(_, v)| !v.is_empty()).collect();
+    loaded(&environment, read).map(|loaded| ((*loaded.config).clone(), loaded.rows()))
+}
+
+/// The same with what it was made of.
+pub fn loaded(
+    environment: &BTreeMap<String, String>,
+    read: impl Fn(&Path) -> io::Result<String>,
+) -> Result<Loaded, Errors> {
     let mut errors = Vec::new();
-    let layers = layers(&environment, &read, &mut errors);
+    let layers = layers(environment, &read, &mut errors);
     let settings = settings(&layers, &mut errors);
-    let raw: Raw = match serde_json::from_value(settings.clone()) {
-        Ok(raw) => raw,
-        Err(e) => return Err(Errors(vec![format!("default.toml does not fit this program: {e}")])),
-    };
+    let raw = raw(&settings)?;
     let found = Found {
         password: password(&raw, &read, &mut errors),
         ca_key_passphrase: secret_file(&raw.ca_key_passphrase_file, "passphrase", &read, &mut errors),
         dynamic_config: raw.dynamic_config_file.given().and_then(|path| {
             read(Path::new(path)).map_err(|e| errors.push(unreadable(&raw.dynamic_config_file, &e))).ok()
         }),
-        passthrough: official::passthrough(&environment),
-        notices: official::notices(&environment),
+        passthrough: official::passthrough(environment),
+        notices: official::notices(environment),
     };
-    let rows = rows(&settings);
-    check::check(&raw, found, errors).map(|config| (config, rows))
+    checked(settings, found, errors)
+}
+
+fn checked(settings: serde_json::Value, found: Found, errors: Vec<String>) -> Result<Loaded, Errors> {
+    let config = check::check(&raw(&settings)?, found.clone(), errors)?;
+    Ok(Loaded { config: Rc::new(config), settings, found })
+}
+
+fn raw(settings: &serde_json::Value) -> Result<Raw, Errors> {
+    let raw = serde_json::from_value(settings.clone());
+    raw.map_err(|e| Errors(vec![format!("default.toml does not fit this program: {e}")]))
+}
+
+/// `WARDEN_RUNTIME_DIR` of this process, where a running warden is asked; however wrong the rest of the settings is.
+pub fn runtime_dir() -> PathBuf {
+    let source = Source::of_process();
+    let layers = layers(&source.environment, &|path: &Path| source.files.read(path), &mut Vec::new());
+    layers.find_value("runtime_dir").ok().as_ref().and_then(text).unwrap_or_default().into()
 }
 
 /// What the `temporal` front needs; it works however wrong the rest of the settings is.
@@ -321,16 +436,16 @@ fn secret_file(
     }
 }
 
+/// Where a key's setting is.
+fn pointer(key: &str) -> String {
+    format!("/{}", key.replace('.', "/"))
+}
+
+fn setting(settings: &serde_json::Value, key: &str) -> Option<Setting> {
+    serde_json::from_value(settings.pointer(&pointer(key))?.clone()).ok()
+}
+
 fn rows(settings: &serde_json::Value) -> Vec<Row> {
-    let lookup = |key: &str| match key.split_once('.') {
-        Some((table, inner)) => settings[table][inner].clone(),
-        None => settings[key].clone(),
-    };
-    let settings = known_keys().into_iter().filter_map(|key| serde_json::from_value::<Setting>(lookup(&key)).ok());
-    settings
-        .map(|s| {
-            let value = if s.is_secret() && !s.text.is_empty() { "[redacted]".to_owned() } else { s.text };
-            Row { name: s.name, value, source: s.source }
-        })
-        .collect()
+    let all = known_keys().into_iter().filter_map(|key| setting(settings, &key));
+    all.map(|s| Row { value: s.public(), name: s.name, source: s.source }).collect()
 }

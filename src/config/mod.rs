@@ -1,5 +1,6 @@
 //! Configuration: environment and `/etc/temporal/warden.toml` → raw values → [`Config`], all errors at once.
 
+pub mod change;
 mod check;
 mod check_database;
 mod docs;

@@ -27,6 +27,14 @@ impl Setting {
         }
     }
 
+    /// The value as it may be shown.
+    pub(super) fn public(&self) -> String {
+        match self.is_secret() && !self.text.is_empty() {
+            true => "[redacted]".to_owned(),
+            false => self.text.clone(),
+        }
+    }
+
     /// The text, or `None` when it is empty.
     pub(super) fn given(&self) -> Option<&str> {
         Some(self.text.as_str()).filter(|t| !t.is_empty())

@@ -11,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use zeroize::{Zeroize, Zeroizing};
+
 use super::spec::User;
 
 /// What a new process gets, ready to be used after a fork.
@@ -54,7 +56,7 @@ impl Launch {
         role: Role,
     ) -> io::Result<Self> {
         let program = program.into_os_string().into_vec();
-        let env = env.into_iter().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
+        let env = env.into_iter().map(|(name, value)| assignment(name.into_vec(), Zeroizing::new(value.into_vec())));
         let argv = std::iter::once(program.clone()).chain(args.into_iter().map(OsString::into_vec));
         Ok(Self {
             programs: strings(candidates(program, path).into_iter())?,
@@ -65,6 +67,22 @@ impl Launch {
             role,
         })
     }
+}
+
+/// An environment holds secrets where a child reads nothing else: no copy is left behind here.
+impl Drop for Launch {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.env).into_iter().for_each(|line| line.into_bytes().zeroize());
+    }
+}
+
+/// `NAME=value`, in room for the zero byte that is still to come: growing would leave a copy.
+fn assignment(name: Vec<u8>, value: Zeroizing<Vec<u8>>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(name.len() + value.len() + 2);
+    line.extend_from_slice(&name);
+    line.push(b'=');
+    line.extend_from_slice(&value);
+    line
 }
 
 fn strings(from: impl Iterator<Item = Vec<u8>>) -> io::Result<Vec<CString>> {

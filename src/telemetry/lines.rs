@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    io::{self, Write},
     time::Duration,
 };
 
@@ -13,28 +14,29 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::writer::Writer;
+use super::writer::{From, Writer};
 use crate::{clock, config::LogFormat};
 
 /// Formats events and children's lines alike and hands them to the writer.
 #[derive(Debug, Clone)]
 pub(super) struct Lines {
-    format: LogFormat,
-    colour: bool,
+    look: Look,
     writer: Writer,
 }
 
 impl Lines {
-    pub(super) fn new(format: LogFormat, colour: bool, writer: Writer) -> Self {
-        Self { format, colour, writer }
+    /// Lines that a thread of their own writes to `out`.
+    pub(super) fn start(format: LogFormat, colour: bool, out: impl Write + Send + 'static) -> io::Result<Self> {
+        let look = Look { format, colour };
+        Ok(Self { look, writer: Writer::start(out, move |lost| look.losses(lost))? })
     }
 
     pub(super) fn child_line(&self, child: &str, line: &str) {
-        let line = match self.format {
+        let line = match self.look.format {
             LogFormat::Text => format!("[{child}] {line}"),
             LogFormat::Json => child_as_json(clock::now(), child, line),
         };
-        self.put(&line);
+        self.writer.line(From::Child, line.as_bytes());
     }
 
     pub(super) fn flush(&self, limit: Duration) {
@@ -44,21 +46,27 @@ impl Lines {
     pub(super) fn lost(&self) -> u64 {
         self.writer.lost()
     }
+}
 
-    fn put(&self, line: &str) {
-        if let Some(lost) = self.writer.untold_losses() {
-            let mut fields = Fields::message("log lines were lost because nobody read them in time");
-            fields.rest.insert("lost".to_owned(), lost.into());
-            self.writer.line(self.event_line(clock::now(), Level::WARN, &fields).as_bytes());
-        }
-        self.writer.line(line.as_bytes());
-    }
+/// How a line looks.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    format: LogFormat,
+    colour: bool,
+}
 
-    fn event_line(&self, now: OffsetDateTime, level: Level, fields: &Fields) -> String {
+impl Look {
+    fn event(self, now: OffsetDateTime, level: Level, fields: &Fields) -> String {
         match self.format {
             LogFormat::Text => fields.as_text(now, level, self.colour),
             LogFormat::Json => fields.as_json(now, level),
         }
+    }
+
+    fn losses(self, lost: u64) -> String {
+        let mut fields = Fields::message("log lines were lost here because nobody read them in time");
+        fields.rest.insert("lost".to_owned(), lost.into());
+        self.event(clock::now(), Level::WARN, &fields)
     }
 }
 
@@ -66,7 +74,8 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        self.put(&self.event_line(clock::now(), *event.metadata().level(), &fields));
+        let line = self.look.event(clock::now(), *event.metadata().level(), &fields);
+        self.writer.line(From::Us, line.as_bytes());
     }
 }
 

@@ -11,6 +11,17 @@ use caps::{CapSet, CapsHashSet};
 
 /// Most bytes that wait to be written.
 const QUEUE: usize = 1 << 20;
+/// Most of them that may be lines of children: one that floods leaves room for what PID 1 itself has to say.
+const CHILDRENS: usize = QUEUE / 4 * 3;
+
+/// Whose line it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// This process.
+    Us,
+    /// A child.
+    Child,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -32,18 +43,23 @@ struct Shared {
 pub(super) struct Writer(Arc<Shared>);
 
 impl Writer {
-    /// Starts the thread that writes to `out`.
-    pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+    /// Starts the thread that writes to `out`. `tell` makes the line that says how many were lost at its place.
+    pub(super) fn start(
+        out: impl Write + Send + 'static,
+        tell: impl Fn(u64) -> String + Send + 'static,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        thread::Builder::new().name("log".to_owned()).stack_size(128 << 10).spawn(move || theirs.write_all_to(out))?;
+        let write = move || theirs.write_all_to(out, tell);
+        thread::Builder::new().name("log".to_owned()).stack_size(128 << 10).spawn(write)?;
         Ok(Self(shared))
     }
 
     /// Queues a line (without its newline); counts it as lost when the queue is full.
-    pub(super) fn line(&self, line: &[u8]) {
+    pub(super) fn line(&self, from: From, line: &[u8]) {
+        let room = if from == From::Us { QUEUE } else { CHILDRENS };
         let mut queue = self.0.lock();
-        if queue.bytes.len() + line.len() >= QUEUE {
+        if queue.bytes.len() + line.len() >= room {
             queue.lost += 1;
             return;
         }
@@ -51,17 +67,6 @@ impl Writer {
         queue.bytes.push(b'\n');
         drop(queue);
         self.0.changed.notify_all();
-    }
-
-    /// Lines lost, if some are that were not told yet and there is room to tell.
-    pub(super) fn untold_losses(&self) -> Option<u64> {
-        let mut queue = self.0.lock();
-        let untold = queue.lost - queue.told;
-        if untold == 0 || queue.bytes.len() > QUEUE / 2 {
-            return None;
-        }
-        queue.told = queue.lost;
-        Some(untold)
     }
 
     pub(super) fn lost(&self) -> u64 {
@@ -87,7 +92,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_all_to(&self, mut out: impl Write) {
+    fn write_all_to(&self, mut out: impl Write, tell: impl Fn(u64) -> String) {
         give_up_capabilities();
         let mut batch = Vec::new();
         loop {
@@ -100,7 +105,14 @@ impl Shared {
             batch.clear();
             std::mem::swap(&mut batch, &mut queue.bytes);
             queue.writing = true;
+            let untold = queue.lost - queue.told;
+            queue.told = queue.lost;
             drop(queue);
+            if untold > 0 {
+                // They were lost while the queue was full, which is after the lines of this batch.
+                batch.extend_from_slice(tell(untold).as_bytes());
+                batch.push(b'\n');
+            }
             // A closed output is no reason to end: the audit log and the children's work go on.
             let _ = out.write_all(&batch).and_then(|()| out.flush());
         }
@@ -133,27 +145,47 @@ mod tests {
         }
     }
 
+    fn told(lost: u64) -> String {
+        format!("lost={lost}")
+    }
+
     #[test]
-    fn a_stuck_output_costs_lines_that_are_counted_and_never_time() {
+    fn a_stuck_output_costs_lines_that_are_counted_at_their_place_and_never_time() {
         let (go, stuck) = mpsc::channel();
         let (written, lines) = mpsc::channel();
-        let writer = Writer::start(Stuck(stuck, written)).unwrap();
+        let writer = Writer::start(Stuck(stuck, written), told).unwrap();
         let started = Instant::now();
-        writer.line(b"the one that is stuck");
+        writer.line(From::Us, b"the one that is stuck");
         while !writer.0.lock().writing {
             thread::yield_now();
         }
         for _ in 0..2 * QUEUE / 1024 + 2 {
-            writer.line(&[b'x'; 1023]);
+            writer.line(From::Us, &[b'x'; 1023]);
         }
         writer.flush(Duration::from_millis(20));
         assert!(started.elapsed() < Duration::from_secs(2));
-        assert!(writer.lost() > 0);
-        assert_eq!(writer.untold_losses(), None, "no room to tell yet");
+        let lost = writer.lost();
+        assert!(lost > 0);
         drop(go);
         writer.flush(Duration::from_secs(5));
-        assert_eq!(writer.untold_losses(), Some(writer.lost()));
-        assert_eq!(writer.untold_losses(), None, "told once");
-        assert!(lines.try_iter().flatten().count() >= QUEUE - 2048);
+        writer.line(From::Us, b"after");
+        writer.flush(Duration::from_secs(5));
+        let text: Vec<u8> = lines.try_iter().flatten().collect();
+        assert!(text.len() >= QUEUE - 2048);
+        let end = format!("x\nlost={lost}\nafter\n");
+        assert!(text.ends_with(end.as_bytes()), "told once, where they are missing");
+    }
+
+    #[test]
+    fn a_child_that_floods_leaves_room_for_our_own_lines() {
+        let (_go, stuck) = mpsc::channel();
+        let writer = Writer::start(Stuck(stuck, mpsc::channel().0), told).unwrap();
+        for _ in 0..2 * QUEUE / 1024 {
+            writer.line(From::Child, &[b'x'; 1023]);
+        }
+        let lost = writer.lost();
+        assert!(lost > 0);
+        writer.line(From::Us, b"stopping");
+        assert_eq!(writer.lost(), lost);
     }
 }

@@ -2,7 +2,7 @@
 
 import json
 
-from stack import APP, CERTS, POSTGRES, SERVER, STACK, WORKER, bash, inspect, must, python, run
+from stack import APP, CERTS, POSTGRES, ROOT, SERVER, STACK, WORKER, bash, inspect, must, python, run
 
 OWN_DOOR = 7233
 
@@ -104,6 +104,12 @@ def test_only_pid_1_is_root_and_it_keeps_four_capabilities():
     assert seen["gateway"] == [("7233", "0000000000000000")]
     # CHOWN 0, SETGID 6, SETUID 7, KILL 5
     assert ("0", "00000000000000e1") in seen["temporal-warden"]
+
+
+def test_the_table_in_the_docs_is_what_the_kernel_says_of_this_container():
+    page = (ROOT / "docs/security.md").read_text()
+    shown = page.split("<!-- Made by scripts/privileges.sh -->\n")[1].split("<!-- end -->")[0]
+    assert must(ROOT / "scripts/privileges.sh", SERVER) == shown, "put the output of scripts/privileges.sh there"
 
 
 def test_neither_temporal_nor_the_gateway_can_read_the_keys():

@@ -111,10 +111,15 @@ impl Scene {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// A command while the test's own backend must go on answering, whatever comes of it.
+    pub async fn try_meanwhile(&self, args: &[&str]) -> Output {
+        let mut command = self.command(args);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
     /// A command while the test's own backend must go on answering.
     pub async fn meanwhile(&self, args: &[&str]) -> String {
-        let mut command = self.command(args);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let output = self.try_meanwhile(args).await;
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -174,6 +179,13 @@ impl Scene {
         }
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         (Warden(child), path)
+    }
+
+    /// The same, its log into a pipe that is read when the test says so.
+    pub fn warden_into_pipe(&self) -> (Warden, std::process::ChildStdout) {
+        let mut child = self.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let log = child.stdout.take().unwrap();
+        (Warden(child), log)
     }
 
     pub async fn connect(&self, cert: &str, key: &str) -> SendRequest<Bytes> {

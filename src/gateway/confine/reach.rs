@@ -10,7 +10,7 @@ use super::Wall;
 /// The newest version whose rights were looked at one by one; older kernels enforce what they know of it.
 const KNOWN: ABI = ABI::V6;
 
-/// All that may be read: how names are resolved, how many cores this container has, and what describes this process.
+/// All that may be read: how names are resolved, what cores this container has, and what describes this process.
 /// Of a file that is replaced by another only the old one may be read: Docker writes those in `/etc` in place.
 const READABLE: &[&str] = &[
     "/etc/resolv.conf",
@@ -22,6 +22,7 @@ const READABLE: &[&str] = &[
     "/dev/urandom",
     "/proc/self",
     "/sys/fs/cgroup",
+    "/sys/devices/system/cpu",
 ];
 
 /// Restricts this thread and those it will start.
