@@ -56,7 +56,7 @@ fn assert_sound(scene: &Scene, own: &Own, after: &str) {
 async fn kill_before(scene: &Scene, (args, _): Rotation, nth: usize) -> End {
     let warden = scene.warden();
     assert_serves(scene, "the start").await;
-    let traced = Traced::seize(warden.id());
+    let traced = Traced::seize(warden.pid());
     let mut command = scene.command(args);
     let asking = thread::spawn(move || command.output().unwrap());
     let end = traced.kill_before(nth, || asking.is_finished());

@@ -160,7 +160,7 @@ async fn revoke(warden: &Warden, revoked: Revocations, mut asker: Option<&mut Se
 /// Installs what somebody else signed. Tokens bound to it are made with it, so the same holds as for [`make`].
 async fn install(warden: &Warden, given: rotation::Installation, mut asker: Option<&mut Server>) -> Result<(), String> {
     let _one_at_a_time = warden.turn.lock().await;
-    if rotation::Request::Install.mints(warden.config.tokens.binding) && is_behind(warden) {
+    if rotation::Request::Install.mints(warden.config().tokens.binding) && is_behind(warden) {
         new_key::accepted(warden).await?;
     }
     bring_about(warden, move |config, say| rotation::install(config, clock::now(), &given, say), &mut asker).await
@@ -170,7 +170,7 @@ async fn install(warden: &Warden, given: rotation::Installation, mut asker: Opti
 /// another process published.
 async fn requests(warden: &Warden, wish: rotation::CsrWish) -> Result<Vec<rotation::Csr>, String> {
     let _one_at_a_time = warden.making.lock().await;
-    let config = warden.config.clone();
+    let config = (*warden.config()).clone();
     let work = tokio::task::spawn_blocking(move || rotation::requests(&config, clock::now(), &wish));
     work.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }
@@ -181,7 +181,7 @@ async fn issue(warden: &Warden, wish: rotation::IssueWish) -> Result<rotation::I
     if wish.token.is_some() && is_behind(warden) {
         new_key::accepted(warden).await.map_err(|why| format!("nothing is issued yet: {why}"))?;
     }
-    let config = warden.config.clone();
+    let config = (*warden.config()).clone();
     let work = tokio::task::spawn_blocking(move || rotation::issue(&config, clock::now(), &wish));
     work.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }

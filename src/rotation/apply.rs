@@ -143,7 +143,7 @@ fn bring_about(
     let plan = plan(&judged, request, now).map_err(Error::Refused)?;
     plan.warnings.iter().for_each(|warning| say(Event::Warning(warning.clone())));
 
-    let adopted = run.adopt(&snapshot, &found, &judged, say)?;
+    let adopted = run.adopt(&snapshot, &found, say)?;
     let (set, published) = run.carry_out(set, replaced, &judged, &plan, say)?;
     if adopted.is_none() && published.is_none() && !lock.is_read_only() {
         folder.repair(&snapshot, &set, now)?.into_iter().for_each(|done| say(Event::Repaired(done)));
