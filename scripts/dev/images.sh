@@ -15,6 +15,7 @@ readonly DEBIAN=debian:bookworm-slim RUST=rust:1.95-bookworm PYTHON=python:3.11-
 readonly SERVER=temporalio/server:1.32.1 ADMIN_TOOLS=temporalio/admin-tools:1.32.1 POSTGRES=postgres:16-bookworm
 readonly PROMETHEUS=prom/prometheus:v2.53.5 UI=temporalio/ui:2.55.0 NGINX=nginx:1.28-bookworm
 readonly TEMPORAL_VERSION=v1.32.1 UI_VERSION=v2.55.0 CLI_VERSION=1.9.1
+readonly DOCKER_PROXY=${DOCKER_PROXY_IMAGE:-wollomatic/socket-proxy:1.13.1}
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/images
 readonly CA_BUNDLE=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 
@@ -78,6 +79,15 @@ standin_ui() {
 
 standin_nginx() { docker build -q -t "$NGINX" -f tests/images/nginx.Dockerfile tests/images >/dev/null; }
 
+# The module proxy has no release of the real one: a small program with the same flags and the same regular expressions.
+standin_docker_proxy() {
+  local context; context=$(mktemp -d)
+  cp tests/images/socket-proxy.Dockerfile "$context/"
+  (cd tests/images/socket-proxy && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$context/socket-proxy" .)
+  docker build -q -t "$DOCKER_PROXY" -f "$context/socket-proxy.Dockerfile" "$context" >/dev/null
+  rm -rf "$context"
+}
+
 # --- the programs inside the Temporal stand-ins -----------------------------------------------------------------
 
 # go_install NAME PACKAGE BINARY: NAME into the cache, from the Go module proxy; a copy in ~/go/bin of that version is used as it is.
@@ -129,3 +139,4 @@ present "$ADMIN_TOOLS" standin_admin_tools
 [ "${1:-all}" = base ] && exit 0
 present "$POSTGRES" standin_postgres
 present "$PYTHON" standin_python
+present "$DOCKER_PROXY" standin_docker_proxy
