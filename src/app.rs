@@ -13,6 +13,7 @@ mod new_key;
 mod policy;
 mod reload;
 mod upkeep;
+mod witness;
 
 use std::{cell::RefCell, io, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
@@ -31,7 +32,7 @@ use crate::{
     audit::{Act, By, Journal},
     clock,
     config::{
-        Config,
+        Config, Database,
         load::{Loaded, Source},
     },
     gateway::{
@@ -196,6 +197,7 @@ async fn start(source: Source, loaded: Loaded, signals: Signals) -> Result<(Rc<W
     doors::data_dir(&config)?;
     let boot = Boot::create(clock::now())?;
     let boot = ThisBoot::prepare(&config, boot, SigningKey::generate()?, &live.postgres_password)?;
+    let dependents = dependents::Dependents::recall(&config);
     let (loaded, boot) = (Current::new(loaded), Current::new(boot));
     let (hello_loaded, hello_boot) = (loaded.clone(), boot.clone());
     let (parent, link) = Parent::new(move || hello(&hello_loaded.get().config, &hello_boot.get()));
@@ -217,7 +219,7 @@ async fn start(source: Source, loaded: Loaded, signals: Signals) -> Result<(Rc<W
         rules: RefCell::new(rules),
         clock: RefCell::new(clock),
         turn: Mutex::new(()),
-        dependents: dependents::Dependents::default(),
+        dependents,
         changed,
         making: Mutex::new(()),
     });
@@ -306,8 +308,19 @@ fn hello(config: &Config, boot: &ThisBoot) -> Hello {
         audit_fail: config.audit.fail,
         audit_last: audit_log::gateway_link(config),
         log: config.log.clone(),
-        connect: Some(boot.upstream_ports()),
+        connect: Some(ports(config, boot)),
     }
+}
+
+/// The only ports the gateway may connect to: the upstream's, and PostgreSQL's where it is asked for the certificate it serves.
+fn ports(config: &Config, boot: &ThisBoot) -> Vec<u16> {
+    let mut ports = boot.upstream_ports();
+    if let Database::Postgres(postgres) = &config.temporal.database
+        && postgres.tls.enabled
+    {
+        ports.extend([postgres.port, 53]);
+    }
+    ports
 }
 
 impl Warden {
@@ -429,6 +442,7 @@ impl Warden {
     }
 
     async fn status(&self) -> Result<Status, String> {
+        let sight = witness::sight(self).await;
         let config = (*self.config()).clone();
         let look = tokio::task::spawn_blocking(move || rotation::inspect(&config, clock::now()));
         let report = look.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
@@ -444,6 +458,8 @@ impl Warden {
             gateway: health,
             artefacts: report.artefacts,
             dependents_pending: self.dependents.pending(),
+            holders: sight.holders,
+            authorities: sight.authorities,
             bundles: self.bundles(),
             lost_log_lines: telemetry::lost_lines(),
         })

@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use temporal_warden::{
     clock,
-    docker::{self, Acted, Client, Engine, Health},
+    docker::{self, Acted, Client, Engine, Health, Terms},
     rotation::{Change, Published},
 };
 
@@ -85,8 +85,8 @@ async fn on_the_real_engine_each_is_told_its_way_and_nobody_else_is_touched() {
     assert_eq!(docker::advice(&plan.targets[0], &client.inspect(&names[0]).await.unwrap()), None);
 
     let (mut acted, mut said) = (Acted::new(), Vec::new());
-    let limit = Duration::from_secs(60);
-    docker::roll(&client, &plan, &mut acted, limit, &clock::now, &mut |line| said.push(line)).await.unwrap();
+    let terms = Terms { limit: Duration::from_secs(60), now: &clock::now, held: &|_| Box::pin(async { None }) };
+    docker::roll(&client, &plan, &mut acted, &terms, &mut |line, _| said.push(line)).await.unwrap();
     assert_eq!(said.len(), 3, "{said:?}");
     let after = client.inspect(&Project::name("app")).await.unwrap();
     assert!(after.started > before.started && after.running && after.health == Health::Healthy, "{after:?}");
@@ -94,7 +94,7 @@ async fn on_the_real_engine_each_is_told_its_way_and_nobody_else_is_touched() {
     assert_eq!(client.inspect(&Project::name("plain")).await.unwrap().started, plain.started);
 
     said.clear();
-    docker::roll(&client, &plan, &mut acted, limit, &clock::now, &mut |line| said.push(line)).await.unwrap();
+    docker::roll(&client, &plan, &mut acted, &terms, &mut |line, _| said.push(line)).await.unwrap();
     assert!(said.is_empty(), "nobody is told twice: {said:?}");
     let missing = client.restart("no-such-container").await.unwrap_err().to_string();
     assert!(missing.contains("404"), "{missing}");

@@ -5,7 +5,13 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{config::EngineKind, gateway::link::Health, rotation::Artefact};
+use super::sight;
+use crate::{
+    config::EngineKind,
+    docker::{Holder, Use},
+    gateway::link::Health,
+    rotation::Artefact,
+};
 
 /// What `temporal-warden status --json` prints. Fields are added, never renamed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +37,12 @@ pub struct Status {
     /// Why dependents could not be told yet; `None` = all were.
     #[serde(default)]
     pub dependents_pending: Option<String>,
+    /// What each service holds, by what the gateway sees of it.
+    #[serde(default)]
+    pub holders: Vec<Holder>,
+    /// Who connects by which CA.
+    #[serde(default)]
+    pub authorities: Vec<Use>,
     /// Each bundle: published where, or why not.
     pub bundles: Vec<Bundle>,
     /// Log lines lost since the start because nobody read them in time.
@@ -86,6 +98,7 @@ pub fn render(status: &Status, now: OffsetDateTime) -> String {
     if status.lost_log_lines > 0 {
         let _ = writeln!(out, "\nlog lines lost because nobody read them in time: {}", status.lost_log_lines);
     }
+    sight::render(&mut out, &status.holders, &status.authorities, now);
     if let Some(why) = &status.dependents_pending {
         let _ = writeln!(out, "\ndependents wait: {why}");
     }

@@ -1,6 +1,8 @@
 //! Telling dependents after a rotation, for as long as it takes; what they are told is [`crate::docker`]'s to decide.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use tokio::{
     sync::{Mutex, watch},
@@ -8,23 +10,32 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::Warden;
+use super::{Warden, witness};
 use crate::{
     audit::{Act, By},
     backoff, clock,
-    docker::{self, Acted, Client, Engine, Need, Plan, Refusal},
+    config::Config,
+    docker::{self, Acted, Client, Engine, Listed, Need, Plan, Refusal, Terms},
+    store,
 };
 
 /// A rotation of several parts is told once: this long nothing more may come…
 const SETTLE: Duration = Duration::from_secs(2);
 /// …but not for longer than this.
 const SETTLED: Duration = Duration::from_secs(30);
+/// How long a status waits for Docker's list.
+const GLANCE: Duration = Duration::from_secs(2);
 /// Between two tries of a row that stopped.
 const RETRY_BASE: Duration = Duration::from_secs(5);
 const RETRY_CAP: Duration = Duration::from_secs(300);
 
+/// Beside the generations: who was told when, for what leaves no trace in a start time.
+const NOTE: &str = "dependents.json";
+
+const BY_NAME: &str = "by name (WARDEN_DEPENDENTS): labels are not read; of a container that may not be looked at it is not known whether it runs, is healthy, or started after the publication";
+
 /// What is known of the dependents.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Dependents {
     /// Held while a row is told.
     acted: Mutex<Acted>,
@@ -32,9 +43,25 @@ pub(super) struct Dependents {
     pending: RefCell<Option<String>>,
     /// Warnings about labels that were given already.
     warned: RefCell<Vec<String>>,
+    /// Held while PostgreSQL is asked for its certificate.
+    pub(super) looking: Mutex<()>,
 }
 
 impl Dependents {
+    /// What the process before knew.
+    pub(super) fn recall(config: &Config) -> Self {
+        let note = store::read_note(&config.certs.dir, NOTE).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let lines: BTreeMap<String, String> = note.unwrap_or_default();
+        let moment = |(name, text): (String, String)| Some((name, OffsetDateTime::parse(&text, &Rfc3339).ok()?));
+        let acted = lines.into_iter().filter_map(moment).collect();
+        Self {
+            acted: Mutex::new(acted),
+            pending: RefCell::default(),
+            warned: RefCell::default(),
+            looking: Mutex::default(),
+        }
+    }
+
     /// Why the row stopped, in one line; `None` = all who had to be told were.
     pub(super) fn pending(&self) -> Option<String> {
         self.pending.borrow().clone()
@@ -78,17 +105,17 @@ async fn settle(warden: &Warden, changed: &mut watch::Receiver<u64>) {
 }
 
 /// Tells each who has to be told, and keeps why that stopped.
-async fn pass(warden: &Warden, by: By) -> Result<(), String> {
+async fn pass(warden: &Rc<Warden>, by: By) -> Result<(), String> {
     let done = row(warden, by).await.map_err(|why| one_line(&why));
     warden.dependents.pending.replace(done.clone().err());
     done
 }
 
-async fn row(warden: &Warden, by: By) -> Result<(), String> {
+async fn row(warden: &Rc<Warden>, by: By) -> Result<(), String> {
     if warden.live.borrow().published.is_empty() {
         return Ok(());
     }
-    let (client, plan) = look(warden).await?;
+    let (client, plan, _) = look(warden).await?;
     for warning in &plan.warnings {
         if !warden.dependents.warned.borrow().contains(warning) {
             warn!("{warning}");
@@ -96,12 +123,25 @@ async fn row(warden: &Warden, by: By) -> Result<(), String> {
     }
     warden.dependents.warned.replace(plan.warnings.clone());
     let mut acted = warden.dependents.acted.lock().await;
-    let limit = warden.config().docker.timeout;
-    let mut told = |line: String| {
+    let config = warden.config();
+    let mut told = |line: String, acted: &Acted| {
         info!("dependent {line}");
+        keep(&config, acted);
         warden.audit.journal.note(Act::TellDependents, by, &line);
     };
-    docker::roll(&client, &plan, &mut acted, limit, &clock::now, &mut told).await.map_err(|failure| failure.to_string())
+    let held = witness::of(warden);
+    let terms = Terms { limit: config.docker.timeout, now: &clock::now, held: &held };
+    docker::roll(&client, &plan, &mut acted, &terms, &mut told).await.map_err(|failure| failure.to_string())
+}
+
+/// Written down for the next process. Losing it costs a second signal, so it stops nothing.
+fn keep(config: &Config, acted: &Acted) {
+    let lines = acted.iter().filter_map(|(name, at)| Some((name.as_str(), at.format(&Rfc3339).ok()?)));
+    let lines: BTreeMap<_, _> = lines.collect();
+    let bytes = serde_json::to_vec(&lines).unwrap_or_default();
+    if let Err(why) = store::write_note(&config.certs.dir, NOTE, &bytes) {
+        warn!("who was told is not written down, and may be told once more after a restart: {why}");
+    }
 }
 
 /// Docker's words may be of several lines.
@@ -109,24 +149,42 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-async fn look(warden: &Warden) -> Result<(Client, Plan), String> {
-    let client = Client::new(&warden.config().docker.host).map_err(without)?;
-    let listed = client.list().await.map_err(without)?;
+/// Who is to be told, by labels or by configured names; and every container, where that may be seen.
+async fn look(warden: &Warden) -> Result<(Client, Plan, Vec<Listed>), String> {
+    let config = warden.config();
+    let client = Client::new(&config.docker.host).map_err(without)?;
     let published = warden.live.borrow().published.clone();
+    let named = &config.docker.named;
+    if !named.is_empty() {
+        return Ok((client, docker::by_name(named, &published), Vec::new()));
+    }
+    let listed = client.list().await.map_err(without)?;
     let plan = docker::plan(&listed, docker::own_id().as_deref(), &published)?;
-    Ok((client, plan))
+    Ok((client, plan, listed))
+}
+
+/// Every container, for their names and addresses; none where Docker does not answer soon or lists nothing.
+pub(super) async fn containers(warden: &Warden) -> (Vec<Listed>, Plan) {
+    match timeout(GLANCE, look(warden)).await {
+        Ok(Ok((_, plan, listed))) => (listed, plan),
+        _ => (Vec::new(), Plan::default()),
+    }
 }
 
 /// A rotation is complete without Docker; what that leaves to do is said.
 fn without(refusal: Refusal) -> String {
+    let forbidden = match refusal {
+        Refusal::Forbidden { .. } => " (GET containers/json), or name the containers in WARDEN_DEPENDENTS",
+        _ => "",
+    };
     format!(
-        "{refusal}; the rotation itself is complete, and services that read their files only at a start need a restart by you"
+        "{refusal}{forbidden}; the rotation itself is complete, and services that read their files only at a start need a restart by you"
     )
 }
 
 /// What would be done and why each other container is left alone, a line each.
 pub(super) async fn list(warden: &Warden) -> Result<Vec<String>, String> {
-    let (client, plan) = look(warden).await?;
+    let (client, plan, _) = look(warden).await?;
     let told = warden.dependents.acted.try_lock();
     let acted = told.as_deref().cloned().unwrap_or_default();
     let mut lines = Vec::new();
@@ -134,16 +192,20 @@ pub(super) async fn list(warden: &Warden) -> Result<Vec<String>, String> {
         lines.push("they are being told just now, one after the other".to_owned());
     }
     drop(told);
+    if plan.by_name {
+        lines.push(BY_NAME.to_owned());
+    }
     for target in &plan.targets {
-        let seen = client.inspect(&target.name).await.map_err(|e| e.to_string())?;
+        let seen = docker::look(&client, &plan, &target.name).await?;
         let (wish, name) = (&target.wish, &target.name);
-        lines.push(match docker::need(target, &seen, &acted) {
+        lines.push(match docker::need(target, seen.as_ref(), &acted) {
             Need::Due => format!("{name}: {} is due, it holds what was replaced on {}", wish.action, target.since),
             Need::Done => {
                 format!("{name}: {} is not needed, it started or was told after {}", wish.action, target.since)
             }
         });
-        lines.extend(docker::advice(target, &seen).map(|advice| format!("  warning: {advice}")));
+        let advice = seen.and_then(|seen| docker::advice(target, &seen));
+        lines.extend(advice.map(|advice| format!("  warning: {advice}")));
     }
     lines.extend(plan.skips.iter().map(|skip| format!("{}: skipped, it {}", skip.name, skip.why)));
     lines.extend(warden.dependents.pending().map(|why| format!("pending: {why}")));
@@ -151,7 +213,7 @@ pub(super) async fn list(warden: &Warden) -> Result<Vec<String>, String> {
 }
 
 /// Tells now whoever holds older material, instead of at the next try; what stops is tried again like any other.
-pub(super) async fn now(warden: &Warden, by: By) -> Result<(), String> {
+pub(super) async fn now(warden: &Rc<Warden>, by: By) -> Result<(), String> {
     let idle = warden.dependents.pending().is_none();
     let done = pass(warden, by).await;
     if done.is_err() && idle {

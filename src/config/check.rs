@@ -249,7 +249,7 @@ fn docker(p: &mut Parser, raw: &Raw) -> Docker {
         p.refuse(setting, why);
         DockerHost::Unix(PathBuf::new())
     });
-    Docker { host, timeout: p.duration_from(&raw.dependent_timeout, SECOND) }
+    Docker { host, named: p.list(&raw.dependents), timeout: p.duration_from(&raw.dependent_timeout, SECOND) }
 }
 
 fn log(p: &mut Parser, raw: &Raw) -> Log {

@@ -3,6 +3,7 @@
 pub mod change;
 mod check;
 mod check_database;
+mod dependents;
 mod docs;
 mod errors;
 pub mod load;
@@ -15,6 +16,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 
+pub use dependents::{Action, Named};
 pub use docs::page;
 pub use errors::Errors;
 pub use values::{AuditFail, AuditSync, AuthMode, DockerHost, EngineKind, LogFormat, SanName};
@@ -146,6 +148,8 @@ pub struct Gateway {
 pub struct Docker {
     /// `DOCKER_HOST`.
     pub host: DockerHost,
+    /// `WARDEN_DEPENDENTS`: who is told by name, in this order; when empty, labels decide.
+    pub named: Vec<Named>,
     /// How long a dependent may take to be well again (`WARDEN_DEPENDENT_TIMEOUT`).
     pub timeout: Duration,
 }

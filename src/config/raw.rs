@@ -106,6 +106,7 @@ pub(super) struct Raw {
     pub(super) backoff_base: Setting,
     pub(super) backoff_cap: Setting,
     pub(super) probe_limit: Setting,
+    pub(super) dependents: Setting,
     pub(super) dependent_timeout: Setting,
     pub(super) log_format: Setting,
     pub(super) log_level: Setting,

@@ -50,7 +50,9 @@ impl Client {
     ) -> Result<T, Refusal> {
         match timeout(limit, call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Error::DockerResponseServerError { status_code: 403, .. })) => Err(Refusal::Forbidden { what }),
+            Ok(Err(Error::DockerResponseServerError { status_code: 403 | 405, .. })) => {
+                Err(Refusal::Forbidden { what })
+            }
             Ok(Err(Error::DockerResponseServerError { status_code, message })) => {
                 Err(Refusal::Failed { what, reason: format!("{status_code} {message}") })
             }
@@ -111,7 +113,15 @@ impl Engine for Client {
 fn listed(found: ContainerSummary) -> Option<Listed> {
     let name = found.names?.into_iter().next()?.trim_start_matches('/').to_owned();
     let state = found.state.map(|state| state.to_string()).unwrap_or_default();
-    Some(Listed { id: found.id?, name, labels: found.labels.unwrap_or_default().into_iter().collect(), state })
+    let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let addresses = networks.into_values().flat_map(|network| [network.ip_address, network.global_ipv6_address]);
+    Some(Listed {
+        id: found.id?,
+        name,
+        labels: found.labels.unwrap_or_default().into_iter().collect(),
+        state,
+        addresses: addresses.flatten().filter_map(|text| text.parse().ok()).collect(),
+    })
 }
 
 fn seen(found: ContainerInspectResponse) -> Seen {

@@ -1,6 +1,6 @@
 //! What is asked of Docker, and what it answers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use time::OffsetDateTime;
 
@@ -15,6 +15,8 @@ pub struct Listed {
     pub labels: BTreeMap<String, String>,
     /// `running`, `exited`, `paused`, `restarting`, …
     pub state: String,
+    /// Where it is on its networks.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Health as the daemon has it.

@@ -1,10 +1,8 @@
 //! The labels of a dependent (contract §7): pure, from text to a wish.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::collections::BTreeMap;
 
-use nix::sys::signal::Signal;
-
-use crate::rotation::Change;
+use crate::{config::Action, rotation::Change};
 
 /// All our labels begin so.
 const PREFIX: &str = "temporal-warden.";
@@ -13,30 +11,6 @@ const EVENTS: &str = "temporal-warden.events";
 const ORDER: &str = "temporal-warden.order";
 /// Without a number of its own a dependent comes in the middle.
 const MIDDLE: u32 = 50;
-
-/// What is done to a dependent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// `restart`.
-    Restart,
-    /// `signal:NAME`.
-    Signal(Signal),
-    /// `exec:COMMAND`, by its shell.
-    Exec(String),
-    /// `none`: it reads its files again by itself.
-    None,
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Restart => f.write_str("restart"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-            Self::Exec(command) => write!(f, "run `{command}` in it"),
-            Self::None => f.write_str("nothing"),
-        }
-    }
-}
 
 /// What a container asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,18 +45,7 @@ fn read(labels: &BTreeMap<String, String>) -> Result<Wish, String> {
 }
 
 fn action(text: &str) -> Result<Action, String> {
-    match text.split_once(':') {
-        None if text == "restart" => Ok(Action::Restart),
-        None if text == "none" => Ok(Action::None),
-        Some(("signal", name)) => {
-            let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
-            Signal::from_str(&full)
-                .map(Action::Signal)
-                .map_err(|_| format!("has {ON_ROTATION}={text:?}: no such signal"))
-        }
-        Some(("exec", command)) if !command.trim().is_empty() => Ok(Action::Exec(command.to_owned())),
-        _ => Err(format!("has {ON_ROTATION}={text:?}; there are restart, signal:SIGNAL, exec:COMMAND and none")),
-    }
+    text.parse().map_err(|why| format!("has {ON_ROTATION}={text:?}: {why}"))
 }
 
 fn changes(text: Option<&String>) -> Result<Vec<Change>, String> {
@@ -96,6 +59,8 @@ fn changes(text: Option<&String>) -> Result<Vec<Change>, String> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::Signal;
+
     use super::*;
 
     fn labels(of: &[(&str, &str)]) -> BTreeMap<String, String> {

@@ -6,9 +6,12 @@ use time::OffsetDateTime;
 
 use super::{
     engine::Listed,
-    labels::{Action, Wish, wish},
+    labels::{Wish, wish},
 };
-use crate::rotation::Published;
+use crate::{
+    config::{Action, Named},
+    rotation::{Change, Published},
+};
 
 const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
@@ -22,6 +25,8 @@ const SWARM: &str = "com.docker.swarm.service.id";
 pub struct Target {
     /// Its name: a proxy can allow names, not ids.
     pub name: String,
+    /// Its compose service, where that is known.
+    pub service: Option<String>,
     /// What it wants.
     pub wish: Wish,
     /// When the newest of what it wants to know was published.
@@ -46,6 +51,8 @@ pub struct Plan {
     pub skips: Vec<Skip>,
     /// Labels that can't be read.
     pub warnings: Vec<String>,
+    /// Made of configured names: of these it may be forbidden to know more.
+    pub by_name: bool,
 }
 
 /// Decides. Without our own container among those listed there is no project to look in.
@@ -75,7 +82,8 @@ pub fn plan(listed: &[Listed], own_id: Option<&str>, published: &Published) -> R
             Err(why) => plan.skip(container, &why),
             Ok(since) => {
                 ranks.insert(container.name.clone(), depth(container, listed, project, 0));
-                plan.targets.push(Target { name: container.name.clone(), wish, since });
+                let service = container.labels.get(SERVICE).cloned();
+                plan.targets.push(Target { name: container.name.clone(), service, wish, since });
             }
         }
     }
@@ -84,6 +92,23 @@ pub fn plan(listed: &[Listed], own_id: Option<&str>, published: &Published) -> R
         key(a).cmp(&key(b))
     });
     Ok(plan)
+}
+
+/// The plan where names are configured instead: nothing is known of the containers, so every name is a target.
+pub fn by_name(named: &[Named], published: &Published) -> Plan {
+    let newest = Change::ALL.into_iter().filter_map(|change| published.at(change)).max();
+    let mut plan = Plan { by_name: true, ..Plan::default() };
+    for (order, Named { name, action }) in (1..).zip(named) {
+        let wish = Wish { action: action.clone(), changes: Change::ALL.to_vec(), order };
+        match newest {
+            _ if *action == Action::None => {
+                plan.skips.push(Skip { name: name.clone(), why: "wants nothing (none)".to_owned() });
+            }
+            None => plan.skips.push(Skip { name: name.clone(), why: "nothing has changed".to_owned() }),
+            Some(since) => plan.targets.push(Target { name: name.clone(), service: None, wish, since }),
+        }
+    }
+    plan
 }
 
 impl Plan {
@@ -126,6 +151,17 @@ fn excluded(
     newest.ok_or_else(|| "wants to know of nothing that has changed".to_owned())
 }
 
+/// Name of the container of `service` in our own project.
+pub fn of_service(listed: &[Listed], own_id: Option<&str>, service: &str) -> Option<String> {
+    let own = listed.iter().find(|container| own_id.is_some_and(|id| id == container.id))?;
+    let project = own.labels.get(PROJECT)?;
+    let is = |container: &&Listed| {
+        container.labels.get(PROJECT) == Some(project)
+            && container.labels.get(SERVICE).is_some_and(|name| name == service)
+    };
+    listed.iter().find(is).map(|container| container.name.clone())
+}
+
 /// How many dependencies stand before it: what others depend on comes first. A circle ends at the length of the list.
 fn depth(container: &Listed, listed: &[Listed], project: &str, met: usize) -> usize {
     let Some(text) = container.labels.get(DEPENDS_ON).filter(|_| met < listed.len()) else { return met };
@@ -155,6 +191,7 @@ mod tests {
             name: name.to_owned(),
             labels: labels.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             state: "running".to_owned(),
+            addresses: Vec::new(),
         }
     }
 
@@ -248,5 +285,14 @@ mod tests {
         for own in [None, Some("ffff")] {
             assert!(plan(&listed, own, &published(&[(Change::Certs, AT)])).is_err());
         }
+    }
+
+    #[test]
+    fn configured_names_are_told_in_their_order_once_something_was_replaced() {
+        let named: Vec<Named> = ["db=signal:SIGHUP", "app", "idle=none"].map(|text| text.parse().unwrap()).into();
+        assert!(by_name(&named, &Published::default()).targets.is_empty());
+        let plan = by_name(&named, &published(&[(Change::Certs, AT)]));
+        assert_eq!(names(&plan), ["db", "app"]);
+        assert!(plan.by_name && plan.skips[0].name == "idle");
     }
 }

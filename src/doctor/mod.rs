@@ -3,6 +3,7 @@
 //! Every check stands on those before it: where the port does not answer, nothing is said about its certificate.
 
 mod client;
+mod docker;
 mod door;
 mod files;
 mod process;
@@ -72,6 +73,7 @@ pub async fn examine(
     let mut findings = process::check(&status);
     findings.extend(files::check(config, now));
     findings.extend(door::check(config, address).await);
+    findings.extend(docker::check(config, status.as_ref().ok(), now).await);
     findings
 }
 

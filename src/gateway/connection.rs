@@ -52,7 +52,10 @@ pub(super) async fn run(worker: Arc<Worker>, tcp: TcpStream, address: std::net::
     match serving.tls.as_ref().filter(|_| !plaintext) {
         None => speak(&worker, tcp, guest(None), None).await,
         Some(tls) => match handshake(&worker, tls, tcp).await {
-            Ok((stream, identity, h2)) => speak(&worker, stream, guest(Some(identity)), h2).await,
+            Ok((stream, identity, h2)) => {
+                let _visit = worker.shared.clients.enter(&identity, address.ip());
+                speak(&worker, stream, guest(Some(identity)), h2).await;
+            }
             Err(error) => failed(&worker, guest(None), &error),
         },
     }

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     audit::{Recorder, Settings, receive_files},
+    clients::Clients,
     confine::{Wall, confine},
     descriptors::Descriptors,
     health::Parts,
@@ -26,7 +27,7 @@ use super::{
     link::{self, FromGateway, Hello, Material, Phase, Snapshot, ToGateway},
     listener::{Workers, accept},
     lookup::Ids,
-    metrics, narrow, probe,
+    metrics, narrow, probe, served,
     serving::{Places, Serving, Shared},
     upstream::Pool,
 };
@@ -167,7 +168,7 @@ async fn first_material(
             // PID 1 sends it after the material.
             Some(ToGateway::Snapshot(_)) => {}
             // Without material there is no upstream to ask; PID 1 asks again.
-            Some(ToGateway::Try { .. }) => {}
+            Some(ToGateway::Try { .. } | ToGateway::Look { .. }) => {}
             Some(ToGateway::Drain) => return Ok(None),
             Some(ToGateway::Hello(_)) => return Err(Error::Protocol { expected: "Material" }),
             None => return Err(Error::Silent("Material")),
@@ -228,6 +229,7 @@ impl Control {
             hello,
             places: Places::default(),
             knocks: Knocks::default(),
+            clients: Arc::new(Clients::default()),
             tallies: (0..=workers).map(|_| Arc::default()).collect(),
             pools: (0..workers).map(|_| Arc::default()).collect(),
             ids: Ids::default(),
@@ -273,20 +275,32 @@ impl Control {
                     Some(ToGateway::Try { id, token }) => {
                         tokio::spawn(attempt(self.shared.serving.load_full(), id, token, answer.clone()));
                     }
+                    Some(ToGateway::Look { id, address }) => {
+                        let answer = answer.clone();
+                        tokio::spawn(async move {
+                            let served = served::by_postgres(&address).await;
+                            let _ = answer.send(FromGateway::Looked { id, served }).await;
+                        });
+                    }
                     Some(ToGateway::Drain) => break,
                     Some(ToGateway::Hello(_)) => {
                         return Err(Error::Protocol { expected: "Material, Phase, Snapshot or Drain" });
                     }
                     None => return Err(Error::Orphaned),
                 },
-                Some(tried) = answers.recv() => tell(&mut self.to, &tried).await?,
+                Some(said) = answers.recv() => tell(&mut self.to, &said).await?,
                 _ = &mut asked => break,
                 Ok(()) = audit.changed() => {
                     let failing = audit.borrow_and_update().clone();
                     self.health.send_modify(|parts| parts.audit = failing);
                 }
                 Ok(()) = health.changed() => self.report(&mut health).await?,
-                _ = ticks.tick() => self.report(&mut health).await?,
+                _ = ticks.tick() => {
+                    self.report(&mut health).await?;
+                    if let Some(rows) = self.shared.clients.news() {
+                        tell(&mut self.to, &FromGateway::Clients { rows }).await?;
+                    }
+                }
             }
         }
         self.drain(acceptors, workers).await

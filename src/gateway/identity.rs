@@ -11,6 +11,8 @@ use crate::pki::Certificate;
 pub(super) struct Identity {
     /// Subject in words.
     pub subject: String,
+    /// Issuer in words: the CA that signed it.
+    pub issuer: String,
     /// Serial, lower-case hex.
     pub serial: String,
     /// SHA-256, lower-case hex.
@@ -36,7 +38,14 @@ impl Identity {
         let chain: Vec<_> = chain.iter().cloned().map(CertificateDer::into_owned).collect();
         let leaf = Certificate::from_der(chain.first()?.clone()).ok()?;
         let x5t = leaf.x5t();
-        Some(Self { subject: leaf.subject, serial: leaf.serial, sha256: leaf.fingerprint, x5t, chain })
+        Some(Self {
+            subject: leaf.subject,
+            issuer: leaf.issuer,
+            serial: leaf.serial,
+            sha256: leaf.fingerprint,
+            x5t,
+            chain,
+        })
     }
 
     /// The serial of a certificate as revocations name it.

@@ -4,7 +4,7 @@
 //! version with [`FromGateway::Switched`] or [`FromGateway::Refused`] and reports its health at each change and at
 //! least every [`Hello::health_interval_ms`]. A frame is a 4-byte big-endian length and that many bytes of JSON.
 
-use std::{collections::BTreeSet, fmt, io};
+use std::{collections::BTreeSet, fmt, io, net::IpAddr};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -48,6 +48,13 @@ pub enum ToGateway {
         id: u64,
         /// A compact token of PID 1's own.
         token: Secret<String>,
+    },
+    /// Ask a PostgreSQL over TLS which certificate it serves.
+    Look {
+        /// Comes back in the answer.
+        id: u64,
+        /// `host:port`.
+        address: String,
     },
     /// Stop: take no new connection, let calls in flight finish, flush the audit log, end.
     Drain,
@@ -269,6 +276,18 @@ pub enum FromGateway {
         /// `None` = the upstream accepted the token; else its words.
         failure: Option<String>,
     },
+    /// Answer to [`ToGateway::Look`].
+    Looked {
+        /// As in the question.
+        id: u64,
+        /// What it serves, or why that is not known.
+        served: Result<Served, String>,
+    },
+    /// Who connects by which certificate: every row, at most once a health interval, when one has changed.
+    Clients {
+        /// In no order.
+        rows: Vec<Client>,
+    },
     /// At each change and with each probe.
     Health(Health),
 }
@@ -299,6 +318,36 @@ pub struct Health {
     pub calls: u64,
     /// Of these, denied.
     pub denied: u64,
+}
+
+/// Connections from one address by one client certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// SHA-256 of the certificate, lower-case hex.
+    pub sha256: String,
+    /// Its serial, lower-case hex.
+    pub serial: String,
+    /// Its subject in words.
+    pub subject: String,
+    /// Its issuer in words.
+    pub issuer: String,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// Connections open now.
+    pub open: u32,
+    /// When one last began or ended, milliseconds of Unix time.
+    pub seen_ms: i64,
+}
+
+/// The certificate a server serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// Its SHA-256, lower-case hex.
+    pub sha256: String,
+    /// Its serial, lower-case hex.
+    pub serial: String,
+    /// Its issuer in words.
+    pub issuer: String,
 }
 
 /// A frame is built in room for the largest material there should be: a buffer that had to grow would leave copies of

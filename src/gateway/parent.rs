@@ -12,7 +12,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::link::{FromGateway, Health, Hello, Material, Phase, Snapshot, ToGateway, receive, send};
+use super::{
+    clients::MOST,
+    link::{Client, FromGateway, Health, Hello, Material, Phase, Served, Snapshot, ToGateway, receive, send},
+};
 use crate::secret::Secret;
 
 /// A gateway that does not read its link for this long is as good as dead; its supervisor finds that out.
@@ -38,6 +41,9 @@ pub struct Parent {
     answer: watch::Sender<Option<Answer>>,
     question: watch::Sender<Option<(u64, Secret<String>)>>,
     tried: watch::Sender<Option<(u64, Option<String>)>>,
+    look: watch::Sender<Option<(u64, String)>>,
+    looked: watch::Sender<Option<(u64, Result<Served, String>)>>,
+    clients: watch::Sender<Vec<Client>>,
     sockets: mpsc::UnboundedSender<StdUnixStream>,
     drain: watch::Sender<bool>,
 }
@@ -57,6 +63,9 @@ impl Parent {
             answer: watch::Sender::new(None),
             question: watch::Sender::new(None),
             tried: watch::Sender::new(None),
+            look: watch::Sender::new(None),
+            looked: watch::Sender::new(None),
+            clients: watch::Sender::new(Vec::new()),
             sockets,
             drain: watch::Sender::new(false),
         };
@@ -94,6 +103,25 @@ impl Parent {
             _ => return Err(format!("the gateway did not answer within {limit:?}")),
         };
         found.and_then(|(_, failure)| failure).map_or(Ok(()), Err)
+    }
+
+    /// Has the gateway ask the PostgreSQL at `address` which certificate it serves. One question at a time: a second
+    /// one takes the place of the first.
+    pub async fn served_by(&self, address: String, limit: Duration) -> Result<Served, String> {
+        let id = self.look.borrow().as_ref().map_or(1, |(id, _)| id + 1);
+        let mut looked = self.looked.subscribe();
+        self.look.send_replace(Some((id, address)));
+        let ours = |l: &Option<(u64, Result<Served, String>)>| l.as_ref().is_some_and(|(of, _)| *of == id);
+        let found = match timeout(limit, looked.wait_for(ours)).await {
+            Ok(Ok(found)) => found.clone(),
+            _ => None,
+        };
+        found.map_or_else(|| Err(format!("the gateway did not answer within {limit:?}")), |(_, served)| served)
+    }
+
+    /// Who connects, and who did since PID 1 started, by which certificate.
+    pub fn clients(&self) -> Vec<Client> {
+        self.clients.borrow().clone()
     }
 
     /// Puts material in place for the first gateway process, without waiting for one.
@@ -148,6 +176,7 @@ async fn serve(parent: Parent, hello: impl Fn() -> Hello, mut incoming: mpsc::Un
             info!("the link to the gateway ended: {error}");
         }
         parent.health.send_replace(Health { reason: "the gateway is not running".into(), ..Health::default() });
+        parent.clients.send_modify(|rows| rows.iter_mut().for_each(|row| row.open = 0));
     }
 }
 
@@ -159,6 +188,8 @@ async fn converse(parent: &Parent, hello: Hello, socket: StdUnixStream) -> io::R
     let mut snapshot = parent.snapshot.subscribe();
     let mut drain = parent.drain.subscribe();
     let mut question = parent.question.subscribe();
+    let mut look = parent.look.subscribe();
+    look.mark_unchanged();
     tell(&mut writing, &ToGateway::Hello(hello)).await?;
     tell_material(&mut writing, &mut material).await?;
     tell_phase(&mut writing, &mut phase).await?;
@@ -172,6 +203,7 @@ async fn converse(parent: &Parent, hello: Hello, socket: StdUnixStream) -> io::R
             Ok(()) = phase.changed() => tell_phase(&mut writing, &mut phase).await?,
             Ok(()) = snapshot.changed() => tell_snapshot(&mut writing, &mut snapshot).await?,
             Ok(()) = question.changed() => tell_question(&mut writing, &mut question).await?,
+            Ok(()) = look.changed() => tell_look(&mut writing, &mut look).await?,
             Ok(()) = drain.changed() => tell(&mut writing, &ToGateway::Drain).await?,
         }
     }
@@ -198,6 +230,10 @@ fn hear(parent: &Parent, said: FromGateway) {
         FromGateway::Tried { id, failure } => {
             parent.tried.send_replace(Some((id, failure)));
         }
+        FromGateway::Looked { id, served } => {
+            parent.looked.send_replace(Some((id, served)));
+        }
+        FromGateway::Clients { rows } => parent.clients.send_modify(|known| *known = merged(rows, known)),
         FromGateway::Health(health) => {
             parent.health.send_if_modified(|old| {
                 let changed = *old != health;
@@ -206,6 +242,16 @@ fn hear(parent: &Parent, said: FromGateway) {
             });
         }
     }
+}
+
+/// What a gateway process says, and what those before it said of others; the latest, as many as a gateway keeps.
+fn merged(mut rows: Vec<Client>, known: &[Client]) -> Vec<Client> {
+    let is = |a: &Client, b: &Client| (&a.sha256, a.address) == (&b.sha256, b.address);
+    let gone: Vec<_> = known.iter().filter(|old| !rows.iter().any(|row| is(row, old))).cloned().collect();
+    rows.extend(gone.into_iter().map(|old| Client { open: 0, ..old }));
+    rows.sort_by_key(|row| std::cmp::Reverse((row.open > 0, row.seen_ms)));
+    rows.truncate(MOST);
+    rows
 }
 
 async fn tell_material(to: &mut OwnedWriteHalf, material: &mut watch::Receiver<Option<Material>>) -> io::Result<()> {
@@ -227,6 +273,14 @@ async fn tell_question(
     }
 }
 
+async fn tell_look(to: &mut OwnedWriteHalf, look: &mut watch::Receiver<Option<(u64, String)>>) -> io::Result<()> {
+    let now = look.borrow_and_update().clone();
+    match now {
+        Some((id, address)) => tell(to, &ToGateway::Look { id, address }).await,
+        None => Ok(()),
+    }
+}
+
 async fn tell_phase(to: &mut OwnedWriteHalf, phase: &mut watch::Receiver<Phase>) -> io::Result<()> {
     let now = phase.borrow_and_update().clone();
     tell(to, &ToGateway::Phase(now)).await
@@ -241,5 +295,26 @@ async fn tell(to: &mut OwnedWriteHalf, message: &ToGateway) -> io::Result<()> {
     match timeout(SEND_LIMIT, send(to, message)).await {
         Ok(done) => done,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("the gateway read nothing for {SEND_LIMIT:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(sha256: &str, open: u32, seen_ms: i64) -> Client {
+        let text = || String::new();
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        Client { sha256: sha256.to_owned(), serial: text(), subject: text(), issuer: text(), address, open, seen_ms }
+    }
+
+    #[test]
+    fn who_was_here_before_a_gateway_restart_is_not_forgotten_and_not_counted_as_here() {
+        let known = [row("a", 2, 1), row("b", 1, 2)];
+        let now = merged(vec![row("b", 3, 9)], &known);
+        assert_eq!(now, [row("b", 3, 9), row("a", 0, 1)]);
+        let many: Vec<_> = (0..2 * MOST).map(|n| row(&n.to_string(), 0, n as i64)).collect();
+        let kept = merged(vec![row("here", 1, 0)], &many);
+        assert_eq!((kept.len(), kept[0].sha256.as_str(), kept[1].seen_ms), (MOST, "here", 2 * MOST as i64 - 1));
     }
 }

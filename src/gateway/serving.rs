@@ -16,6 +16,7 @@ use super::{
     audit::Recorder,
     authenticate::Authenticator,
     authorize::{Policy, Refusal},
+    clients::Clients,
     health::Parts,
     knocks::Knocks,
     link::{Hello, Material, Snapshot},
@@ -103,6 +104,8 @@ pub(super) struct Shared {
     pub places: Places,
     /// Failed handshakes.
     pub knocks: Knocks,
+    /// Who connects by which certificate.
+    pub clients: Arc<Clients>,
     /// What each worker counts, and last what the acceptors do.
     pub tallies: Vec<Arc<Tally>>,
     /// Each worker's upstream connections.

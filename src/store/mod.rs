@@ -4,6 +4,7 @@ mod bundle;
 mod folder;
 mod generation;
 mod lock;
+mod note;
 mod set;
 mod sweep;
 
@@ -17,6 +18,7 @@ pub use bundle::{Mounts, publish as publish_bundle};
 pub use folder::own_uid;
 pub use generation::{Foreign, Generations, Step};
 pub use lock::Lock;
+pub use note::{read_note, write_note};
 pub use set::{File, Found, Set, Snapshot};
 
 /// What can go wrong with the folders of certificates. Every message names the path and says what to do.

@@ -147,6 +147,16 @@ impl Gateway {
         }
     }
 
+    /// Waits for a message of which `pick` makes something.
+    pub async fn hear<T>(&mut self, pick: impl Fn(FromGateway) -> Option<T>) -> T {
+        loop {
+            let said = link::receive::<FromGateway>(&mut self.link).await.unwrap().expect("the gateway lives");
+            if let Some(picked) = pick(said) {
+                return picked;
+            }
+        }
+    }
+
     /// Waits for a health report that `good` accepts.
     pub async fn health(&mut self, good: impl Fn(&link::Health) -> bool) -> link::Health {
         loop {

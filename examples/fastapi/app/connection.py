@@ -1,6 +1,7 @@
 """A Temporal client that keeps up with rotation: the warden renews files, this module notices."""
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Callable
@@ -93,5 +94,7 @@ class Connection:
         else:
             self.client = await new.connect()
             use(self.client)
+            # The SDK closes a connection when its client is collected, and a client refers to itself.
+            gc.collect()
             log.info("temporal: reconnected with new certificates")
         self._material = new

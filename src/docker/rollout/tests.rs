@@ -23,6 +23,8 @@ struct Fake {
     recovers_after: Option<usize>,
     looks: RefCell<usize>,
     refuses: Option<Refusal>,
+    /// Looking is forbidden.
+    blind: bool,
 }
 
 fn seen() -> Seen {
@@ -57,6 +59,9 @@ impl Engine for Fake {
     }
 
     async fn inspect(&self, name: &str) -> Result<Seen, Refusal> {
+        if self.blind {
+            return Err(Refusal::Forbidden { what: format!("inspecting {name}") });
+        }
         let mut seen = self.containers.borrow()[name].clone();
         if seen.health == Health::Starting {
             *self.looks.borrow_mut() += 1;
@@ -86,7 +91,7 @@ impl Engine for Fake {
 
 fn target(name: &str, action: Action) -> Target {
     let wish = Wish { action, changes: Change::ALL.to_vec(), order: 50 };
-    Target { name: name.to_owned(), wish, since: PUBLISHED }
+    Target { name: name.to_owned(), service: None, wish, since: PUBLISHED }
 }
 
 fn row(targets: Vec<Target>) -> Plan {
@@ -95,7 +100,8 @@ fn row(targets: Vec<Target>) -> Plan {
 
 fn told(engine: &Fake, plan: &Plan, acted: &mut Acted) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(roll(engine, plan, acted, Duration::from_millis(1200), &|| NOW, &mut |_| ()))
+    let terms = Terms { limit: Duration::from_millis(1200), now: &|| NOW, held: &|_| Box::pin(async { None }) };
+    runtime.block_on(roll(engine, plan, acted, &terms, &mut |_, _| ()))
 }
 
 #[test]
@@ -157,4 +163,51 @@ fn a_signal_that_could_cost_the_restart_policy_is_warned_of() {
         assert!(advice(&hup(()), &seen).unwrap().contains("moby#41302"));
     }
     assert_eq!(advice(&target("app", Action::Restart), &Seen { restart_policy: String::new(), ..seen() }), None);
+}
+
+/// Tells the plan where looking at a target gives these proofs, one after the other.
+fn proven_told(engine: &Fake, plan: &Plan, proofs: &[Proof]) -> (Result<(), Failure>, Vec<String>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (left, mut said) = (RefCell::new(proofs.to_vec()), Vec::new());
+    let next = |_: &Target| -> LocalBoxFuture<'static, Proof> {
+        let mut left = left.borrow_mut();
+        let proof = if left.len() > 1 { left.remove(0) } else { left[0].clone() };
+        Box::pin(async move { proof })
+    };
+    let terms = Terms { limit: Duration::from_secs(3), now: &|| NOW, held: &next };
+    let ended = runtime.block_on(roll(engine, plan, &mut Acted::new(), &terms, &mut |line, _| said.push(line)));
+    (ended, said)
+}
+
+#[test]
+fn one_that_was_told_and_still_serves_the_old_certificate_ends_the_row() {
+    let old = || Some(Err("it still serves serial 1".to_owned()));
+    let plan = row(vec![target("db", Action::Signal(Signal::SIGHUP)), target("app", Action::Restart)]);
+    let engine = Fake::with(&["db", "app"]);
+    let failure = proven_told(&engine, &plan, &[old()]).0.unwrap_err();
+    assert!(
+        failure.name == "db" && failure.why.contains("it was told (signal SIGHUP), but it still serves"),
+        "{failure}"
+    );
+    assert_eq!(*engine.done.borrow(), ["SIGHUP db"]);
+    // A process that takes a moment to load it is waited for.
+    let engine = Fake::with(&["db", "app"]);
+    let (ended, said) = proven_told(&engine, &plan, &[old(), old(), old(), Some(Ok(())), None]);
+    ended.unwrap();
+    assert!(said[0].ends_with("serves the current certificate") && said[1].ends_with("it is well"), "{said:?}");
+}
+
+#[test]
+fn by_name_alone_each_is_told_once_and_said_to_be_unknown() {
+    let mut engine = Fake::with(&["app"]);
+    engine.blind = true;
+    let plan = Plan { by_name: true, ..row(vec![target("app", Action::Restart)]) };
+    let mut acted = Acted::new();
+    told(&engine, &plan, &mut acted).unwrap();
+    told(&engine, &plan, &mut acted).unwrap();
+    assert_eq!(*engine.done.borrow(), ["restart app"]);
+    let (_, said) = proven_told(&engine, &plan, &[None]);
+    assert!(said[0].contains("looking at it is forbidden"), "{said:?}");
+    // Where labels are read, a target that may not be looked at stops the row.
+    assert!(told(&engine, &row(plan.targets), &mut Acted::new()).unwrap_err().why.contains("forbidden"));
 }
