@@ -13,20 +13,33 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Lines {
     file: File,
+    /// A file proper, which can be looked at; not a pipe or a terminal.
+    is_file: bool,
     torn: bool,
+    /// Its length after our last whole write: while it is the same nobody else wrote since.
+    end: Option<u64>,
 }
 
 impl Lines {
     /// Goes on in `file`, whatever it ends with.
     pub(crate) fn new(file: File) -> Self {
-        Self { file, torn: false }
+        let is_file = file.metadata().is_ok_and(|found| found.is_file());
+        Self { file, is_file, torn: false, end: None }
+    }
+
+    /// Whether it is a file proper.
+    pub(crate) fn is_file(&self) -> bool {
+        self.is_file
     }
 
     /// One `write()` of `lines`, which end in a line end each; how many bytes of them are on record as whole lines.
     /// Less than all of them is a cut: call again with the rest.
     pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        let lead: &[u8] = if self.ends_inside_a_line() { b"\n" } else { b"" };
+        let length = self.length();
+        let lead: &[u8] = if self.ends_inside_a_line(length) { b"\n" } else { b"" };
+        self.end = None;
         let written = self.file.write_vectored(&[IoSlice::new(lead), IoSlice::new(lines)])?;
+        self.end = length.map(|length| length + written as u64);
         let written = written.saturating_sub(lead.len());
         let whole = lines[..written].iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         self.torn = whole < written;
@@ -43,16 +56,23 @@ impl Lines {
 
     /// As the file says, for the other writer or a predecessor may have been cut; where it can't be read, as we know.
     /// A line seen half-way while the other writer is at it costs an empty line, no more.
-    fn ends_inside_a_line(&self) -> bool {
-        last_byte(&self.file).map_or(self.torn, |byte| byte != b'\n')
+    fn ends_inside_a_line(&self, length: Option<u64>) -> bool {
+        match length {
+            Some(0) => false,
+            Some(length) if self.end == Some(length) => self.torn,
+            Some(length) => self.byte(length - 1).map_or(self.torn, |byte| byte != b'\n'),
+            None => self.torn,
+        }
     }
-}
 
-fn last_byte(file: &File) -> Option<u8> {
-    let found = file.metadata().ok().filter(|found| found.is_file())?;
-    let Some(last) = found.len().checked_sub(1) else { return Some(b'\n') };
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, last).ok().map(|()| byte[0])
+    fn length(&self) -> Option<u64> {
+        self.is_file.then(|| self.file.metadata().ok().map(|found| found.len())).flatten()
+    }
+
+    fn byte(&self, at: u64) -> Option<u8> {
+        let mut byte = [0];
+        self.file.read_exact_at(&mut byte, at).ok().map(|()| byte[0])
+    }
 }
 
 #[cfg(test)]

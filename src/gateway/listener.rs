@@ -10,7 +10,6 @@ use tokio::{
 };
 
 use super::{
-    audit::Bell,
     connection, running,
     service::Worker,
     serving::{Place, Shared},
@@ -53,16 +52,16 @@ impl Workers {
             let (socket, sockets) = mpsc::unbounded_channel();
             let (end, ended) = oneshot::channel();
             let (pool, tally) = (shared.pools[number].clone(), shared.tallies[number].clone());
-            let bell = Arc::new(Bell::default());
-            let recorder = shared.recorder.at(bell.clone());
+            let (recorder, bell) = shared.recorder.at_worker();
             let (shared, running, unread) = (shared.clone(), Arc::default(), Arc::default());
             let worker = Arc::new(Worker { shared, pool, running, recorder, tally, unread });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                runtime.spawn(bell.tell());
+                runtime.spawn(bell.clone().tell());
                 runtime.block_on(work(worker, sockets));
                 // Dropping the runtime drops what is left of calls, and so writes their records.
                 drop(runtime);
+                bell.queue();
                 let _ = end.send(());
             })?;
             workers.sockets.push(socket);

@@ -1,10 +1,12 @@
 //! The audit log: one record per operation, its place reserved before anything is forwarded.
 //!
-//! A caller reserves a [`Slot`], serves, and hands the finished record over; the writer thread puts it into the chain
-//! and writes whole batches. An answer's trailers wait for [`Written`].
+//! A caller reserves a [`Slot`], serves, and hands the finished record over; its worker puts it into the chain and writes
+//! all of one turn at once, or leaves that to the writer thread. An answer's trailers wait for [`Written`].
 
 mod bell;
+mod desk;
 mod handover;
+mod log;
 mod record;
 mod writer;
 
@@ -27,9 +29,12 @@ pub(super) use bell::Bell;
 pub(super) use handover::receive_files;
 pub(super) use record::{Principal, Record};
 
-use self::bell::Waiting;
+use self::{bell::Waiting, desk::Desk, log::Log};
 pub(super) use crate::audit::{id, timestamp};
-use crate::config::{AuditFail, AuditSync};
+use crate::{
+    audit::Lines,
+    config::{AuditFail, AuditSync},
+};
 
 /// Records that may wait for the writer at once.
 const QUEUE: usize = 65_536;
@@ -68,6 +73,7 @@ pub(super) struct Recorder {
     failing: watch::Receiver<Option<String>>,
     lost: Arc<AtomicU64>,
     fail: AuditFail,
+    desk: Arc<Desk>,
     bell: Option<Arc<Bell>>,
 }
 
@@ -89,14 +95,16 @@ impl Recorder {
         let (files, next_files) = mpsc::unbounded_channel();
         let (report, failing) = watch::channel(None);
         let (lost, fail) = (Arc::new(AtomicU64::new(0)), settings.fail);
-        let writer = writer::Writer::new(file, next_files, settings, report, lost.clone());
+        let desk = Arc::new(Desk::new(Log::new(Lines::new(file), settings, report, lost.clone())));
+        let writer = writer::Writer::new(desk.clone(), next_files);
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(records))?;
-        Ok(Self { queue, files, failing, lost, fail, bell: None })
+        Ok(Self { queue, files, failing, lost, fail, desk, bell: None })
     }
 
-    /// For a worker, whose calls are told through `bell` that their records are written.
-    pub(super) fn at(&self, bell: Arc<Bell>) -> Self {
-        Self { bell: Some(bell), ..self.clone() }
+    /// For a worker, and what has to run on it: its calls' records are written there.
+    pub(super) fn at_worker(&self) -> (Self, Arc<Bell>) {
+        let bell = Arc::new(Bell::new(self.desk.clone()));
+        (Self { bell: Some(bell.clone()), ..self.clone() }, bell)
     }
 
     /// A place for one record, or why there is none.
@@ -165,8 +173,11 @@ impl Slot {
     /// Hands the record over.
     pub(super) fn record(self, record: &Record) -> Written {
         let Some(permit) = self.0 else { return Written(None) };
+        if let Some(bell) = self.1 {
+            return Written(Some(bell.hand(record.to_json(), permit)));
+        }
         let (call, receiver) = oneshot::channel();
-        permit.send(Message::Record { json: record.to_json(), written: Waiting { call, bell: self.1 } });
+        permit.send(Message::Record { json: record.to_json(), written: Waiting { call, bell: None } });
         Written(Some(receiver))
     }
 }

@@ -1,71 +1,43 @@
-//! The one thread that writes the audit file: batches, sync, and what happens when the disk says no.
+//! The thread that writes what the workers do not: batches of the queue, sync, and what happens when the disk says no.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc as std_mpsc,
-    },
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    Message, NextFile, Settings,
-    bell::{self, Waiting},
+    Message, NextFile, bell,
+    desk::Desk,
+    log::{Log, Round},
 };
-use crate::{
-    audit::{Chain, Lines},
-    config::{AuditFail, AuditSync},
-};
+use crate::config::{AuditFail, AuditSync};
 
 /// Most records in one `write()`.
 const BATCH: usize = 1024;
-/// Longest time lines stay unsynced with `WARDEN_AUDIT_SYNC=batch`.
-const SYNC: Duration = Duration::from_millis(100);
 /// Pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Batches that may wait for standard output; more are left out of the copy.
-const COPIES: usize = 64;
 
-/// The writer's state.
+/// The thread's state.
 pub(super) struct Writer {
-    lines: Lines,
+    desk: Arc<Desk>,
     files: mpsc::UnboundedReceiver<NextFile>,
-    chain: Chain,
-    sync: AuditSync,
-    fail: AuditFail,
-    report: watch::Sender<Option<String>>,
-    lost: Arc<AtomicU64>,
-    copy: Option<std_mpsc::SyncSender<Vec<u8>>>,
-    unsynced: Option<Instant>,
+    due: Option<Instant>,
 }
 
-/// One round: lines, who waits for them, and whether it is the last.
-#[derive(Default)]
-struct Round {
-    lines: Vec<u8>,
-    waiting: Vec<Waiting>,
-    close: Option<oneshot::Sender<()>>,
+/// What there is to do.
+enum Event {
+    File(NextFile),
+    Sync,
+    /// A worker left something, or wrote what is to be synced in time.
+    Called,
+    Records(Vec<Message>),
 }
 
 impl Writer {
-    pub(super) fn new(
-        file: File,
-        files: mpsc::UnboundedReceiver<NextFile>,
-        settings: Settings,
-        report: watch::Sender<Option<String>>,
-        lost: Arc<AtomicU64>,
-    ) -> Self {
-        let (chain, copy) = (Chain::after(settings.last), settings.stdout.then(copy_to_stdout).flatten());
-        let (lines, sync, fail) = (Lines::new(file), settings.sync, settings.fail);
-        Self { lines, files, chain, sync, fail, report, lost, copy, unsynced: None }
+    pub(super) fn new(desk: Arc<Desk>, files: mpsc::UnboundedReceiver<NextFile>) -> Self {
+        Self { desk, files, due: None }
     }
 
     /// Serves the queue until it is closed.
@@ -73,153 +45,114 @@ impl Writer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         match runtime {
             Ok(runtime) => runtime.block_on(async { while self.round(&mut records).await.is_some() {} }),
-            Err(error) => {
-                let _ = self.report.send(Some(format!("its writer can't start: {error}")));
-            }
+            Err(error) => self.desk.take().failed("start of the writer", &error),
         }
     }
 
-    /// One batch, or one change of files between two; `None` after the last.
+    /// One event; `None` after the last.
     async fn round(&mut self, records: &mut mpsc::Receiver<Message>) -> Option<()> {
+        let event = self.event(records).await;
+        let mut log = self.desk.take();
+        let goes_on = self.attend(&mut log, event).await;
+        self.due = log.due();
+        self.desk.put(log);
+        goes_on
+    }
+
+    async fn event(&mut self, records: &mut mpsc::Receiver<Message>) -> Event {
         let mut batch = Vec::new();
-        let received = tokio::select! {
+        tokio::select! {
             biased;
-            Some(next) = self.files.recv() => {
-                self.switch(next);
-                return Some(());
-            }
-            () = due(self.unsynced) => {
-                self.synced().await;
-                return Some(());
-            }
-            received = records.recv_many(&mut batch, BATCH) => received,
-        };
-        let mut round = self.chained(batch);
-        if !round.lines.is_empty() {
-            self.write(&mut round).await;
+            Some(next) = self.files.recv() => Event::File(next),
+            () = due(self.due) => Event::Sync,
+            () = self.desk.called() => Event::Called,
+            _ = records.recv_many(&mut batch, BATCH) => Event::Records(batch),
         }
-        if received == 0 || round.close.is_some() {
-            self.synced().await;
+    }
+
+    async fn attend(&mut self, log: &mut Log, event: Event) -> Option<()> {
+        let (batch, is_last) = match event {
+            Event::File(next) => {
+                log.switch(next);
+                return Some(());
+            }
+            Event::Sync => {
+                self.synced(log).await;
+                return Some(());
+            }
+            Event::Called => (Vec::new(), false),
+            Event::Records(batch) => {
+                let is_last = batch.is_empty();
+                (batch, is_last)
+            }
+        };
+        let mut round = log.chained(batch);
+        if !round.lines.is_empty() {
+            self.write(log, &mut round).await;
+        }
+        if is_last || round.close.is_some() {
+            self.synced(log).await;
             round.close.map(|done| done.send(()));
             return None;
         }
         Some(())
     }
 
-    fn chained(&mut self, batch: Vec<Message>) -> Round {
-        let mut round = Round::default();
-        for message in batch {
-            match message {
-                Message::Record { json, written } => {
-                    self.chain.append(&json, &mut round.lines);
-                    round.waiting.push(written);
-                }
-                Message::Close { done } => round.close = Some(done),
-            }
-        }
-        round
-    }
-
-    /// Lines go to the next file from here on; those before are brought to the disk first.
-    fn switch(&mut self, next: NextFile) {
-        if let Err(error) = self.lines.sync() {
-            self.failed("sync", &error);
-        }
-        self.lines = Lines::new(next.file);
-        self.unsynced = None;
-        // PID 1 may have stopped waiting for the answer.
-        let _ = next.switched.send(());
-    }
-
-    async fn write(&mut self, round: &mut Round) {
+    async fn write(&mut self, log: &mut Log, round: &mut Round) {
         let (mut done, mut cut) = (0, false);
         while done < round.lines.len() {
             let rest = &round.lines[done..];
-            match self.lines.write(rest) {
+            match log.lines.write(rest) {
                 Ok(written) if written == rest.len() => break,
                 // The disk is full from here on; the next try says so in the system's own words.
                 Ok(written) if written > 0 || !cut => {
                     (done, cut) = (done + written, written == 0);
                     continue;
                 }
-                Ok(_) => self.failed("write", &io::Error::from(io::ErrorKind::StorageFull)),
+                Ok(_) => log.failed("write", &io::Error::from(io::ErrorKind::StorageFull)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => self.failed("write", &error),
+                Err(error) => log.failed("write", &error),
             }
-            if self.fail == AuditFail::Open || round.close.is_some() {
-                return self.give_up(round, done);
+            if log.fail == AuditFail::Open || round.close.is_some() {
+                return log.give_up(round, done);
             }
-            self.pause().await;
+            self.pause(log).await;
         }
-        self.unsynced.get_or_insert_with(Instant::now);
-        if self.sync == AuditSync::Always {
-            self.synced().await;
+        log.unsynced.get_or_insert_with(Instant::now);
+        if log.sync == AuditSync::Always {
+            self.synced(log).await;
         } else {
-            self.recovered();
+            log.recovered();
         }
         bell::ring(round.waiting.drain(..));
-        self.copied(std::mem::take(&mut round.lines));
+        log.copied(std::mem::take(&mut round.lines));
     }
 
     /// Until the next try, or until there is another file.
-    async fn pause(&mut self) {
+    async fn pause(&mut self, log: &mut Log) {
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}
-            Some(next) = self.files.recv() => self.switch(next),
+            Some(next) = self.files.recv() => log.switch(next),
         }
     }
 
-    /// Served without record from byte `done` on: the gap stays visible in the numbers. The next batch is the next try.
-    fn give_up(&mut self, round: &mut Round, done: usize) {
-        let lost = round.lines[done..].iter().filter(|b| **b == b'\n').count();
-        self.lost.fetch_add(lost as u64, Ordering::Relaxed);
-        round.waiting.clear();
-    }
-
-    async fn synced(&mut self) {
-        while let Err(error) = self.lines.sync() {
-            self.failed("sync", &error);
-            if self.fail == AuditFail::Open {
+    async fn synced(&mut self, log: &mut Log) {
+        while let Err(error) = log.lines.sync() {
+            log.failed("sync", &error);
+            if log.fail == AuditFail::Open {
                 break;
             }
-            self.pause().await;
+            self.pause(log).await;
         }
-        self.unsynced = None;
-        self.recovered();
-    }
-
-    fn failed(&self, operation: &str, error: &io::Error) {
-        let reason = format!("{operation}: {error}");
-        if self.report.borrow().as_ref() != Some(&reason) {
-            tracing::error!(%error, operation, "the audit log cannot be written; trying again each second");
-            self.report.send_replace(Some(reason));
-        }
-    }
-
-    fn recovered(&self) {
-        if self.report.borrow().is_some() {
-            let lost = self.lost.load(Ordering::Relaxed);
-            tracing::warn!(lost, "the audit log can be written again");
-            self.report.send_replace(None);
-        }
-    }
-
-    fn copied(&self, lines: Vec<u8>) {
-        // Best effort: a reader of standard output that does not read costs lines of the copy, nothing else.
-        let _ = self.copy.as_ref().map(|copy| copy.try_send(lines));
+        log.unsynced = None;
+        log.recovered();
     }
 }
 
-/// When lines that wait for a sync since `unsynced` must be synced.
-async fn due(unsynced: Option<Instant>) {
-    match unsynced {
-        Some(since) => sleep_until(since + SYNC).await,
+/// When lines must be synced.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-fn copy_to_stdout() -> Option<std_mpsc::SyncSender<Vec<u8>>> {
-    let (copy, lines) = std_mpsc::sync_channel::<Vec<u8>>(COPIES);
-    let print = move || lines.iter().try_for_each(|batch| io::stdout().lock().write_all(&batch));
-    std::thread::Builder::new().name("audit-copy".to_owned()).spawn(print).ok().map(|_| copy)
 }

@@ -1,7 +1,7 @@
 //! The upstream's answer on its way to the client.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -23,9 +23,11 @@ use crate::gateway::{
 /// Body of a forwarded answer. It owns the call: dropping it resets the upstream stream.
 pub(in crate::gateway) struct Relay {
     recv: RecvStream,
+    /// Taken before the answer's head was given on; its credit is given back when it goes on.
+    first: Option<Bytes>,
     state: State,
     answer: Answer,
-    operation: Operation,
+    operation: Box<Operation>,
     timer: Option<Pin<Box<Sleep>>>,
     pump: Option<AbortOnDrop>,
     _lease: Lease,
@@ -50,13 +52,40 @@ impl Drop for AbortOnDrop {
 impl Relay {
     pub(super) fn new(
         mut recv: RecvStream,
-        operation: Operation,
+        operation: Box<Operation>,
         timer: Option<Pin<Box<Sleep>>>,
         pump: Option<AbortOnDrop>,
         lease: Lease,
     ) -> Self {
         let answer = Answer::begins(operation.guest().clone(), recv.flow_control());
-        Self { recv, state: State::Data, answer, operation, timer, pump, _lease: lease }
+        Self { recv, first: None, state: State::Data, answer, operation, timer, pump, _lease: lease }
+    }
+
+    /// Takes what came together with the answer's head, without waiting for more: one frame, and the end if that is
+    /// there too. A whole small answer then leaves in one piece, for its record is written before its head leaves.
+    pub(super) async fn gather(&mut self) {
+        poll_fn(|cx| {
+            if let Poll::Ready(Some(data)) = self.poll_recv(cx) {
+                self.first = Some(data);
+                self.gather_end(cx);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        if let State::Held(_, written) = &mut self.state
+            && let Some(written) = written.take()
+        {
+            written.await;
+        }
+    }
+
+    fn gather_end(&mut self, cx: &mut Context<'_>) {
+        match self.recv.poll_trailers(cx) {
+            // What is next is no end, or not there yet.
+            Poll::Pending => {}
+            Poll::Ready(Ok(trailers)) => self.end(trailers),
+            Poll::Ready(Err(error)) => self.broken(&error),
+        }
     }
 
     /// Whether the last frame was given.
@@ -66,6 +95,9 @@ impl Relay {
 
     /// The next frame.
     pub(in crate::gateway) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        if let Some(data) = self.first.take() {
+            return Poll::Ready(Some(Frame::data(self.passed(data))));
+        }
         loop {
             match &mut self.state {
                 State::Data => match self.poll_data(cx) {
@@ -102,35 +134,48 @@ impl Relay {
         true
     }
 
-    /// Data, or `None` when the state changed.
+    /// Data to give on, or `None` when the state changed.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ends() {
             return Poll::Ready(None);
         }
+        let data = ready!(self.poll_recv(cx));
+        Poll::Ready(data.map(|data| self.passed(data)))
+    }
+
+    /// Gives back the credit of data that goes on. Asked for only when the client's stream has room: what is released
+    /// was sent on, but for one frame.
+    fn passed(&mut self, data: Bytes) -> Bytes {
+        let _ = self.recv.flow_control().release_capacity(data.len());
+        self.answer.hands(data)
+    }
+
+    /// Data from the upstream, or `None` when the state changed.
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match ready!(self.recv.poll_data(cx)) {
+            // An empty frame that ends nothing is not passed on (see the pump).
+            Some(Ok(data)) if data.is_empty() => return self.poll_recv(cx),
             Some(Ok(data)) => {
-                // Asked for only when the client's stream has room: what is released was sent on, but for one frame.
-                let _ = self.recv.flow_control().release_capacity(data.len());
                 self.operation.response_bytes += data.len() as u64;
-                // An empty frame that ends nothing is not passed on (see the pump).
-                if data.is_empty() { self.poll_data(cx) } else { Poll::Ready(Some(self.answer.hands(data))) }
+                return Poll::Ready(Some(data));
             }
             Some(Err(error)) => self.broken(&error),
             None => match ready!(self.recv.poll_trailers(cx)) {
-                Ok(trailers) => {
-                    let code = trailers.as_ref().and_then(reply::status_of).unwrap_or(status::UNKNOWN);
-                    self.close(code, trailers);
-                    Poll::Ready(None)
-                }
+                Ok(trailers) => self.end(trailers),
                 Err(error) => self.broken(&error),
             },
         }
+        Poll::Ready(None)
     }
 
-    fn broken(&mut self, error: &h2::Error) -> Poll<Option<Bytes>> {
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        let code = trailers.as_ref().and_then(reply::status_of).unwrap_or(status::UNKNOWN);
+        self.close(code, trailers);
+    }
+
+    fn broken(&mut self, error: &h2::Error) {
         self.operation.because(format!("broken off by the upstream: {error}"));
         self.close(status::UNAVAILABLE, Some(reply::trailers(status::UNAVAILABLE, super::BROKEN)));
-        Poll::Ready(None)
     }
 
     fn close(&mut self, code: u32, trailers: Option<HeaderMap>) {
