@@ -1,9 +1,9 @@
 //! Who calls: the token in `authorization` and the certificate of the connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use quick_cache::sync::Cache;
 use time::OffsetDateTime;
 
@@ -46,6 +46,44 @@ impl From<tokens::Refusal> for Bad {
     fn from(refusal: tokens::Refusal) -> Self {
         let is_expired = matches!(refusal, tokens::Refusal::Expired { .. });
         Self::new(if is_expired { Denial::ExpiredToken } else { Denial::BadToken }, refusal)
+    }
+}
+
+/// The token that a connection brought last: nearly always it brings the same again, and its bytes are held by HTTP/2's
+/// table of headers anyway. Then they are only compared.
+#[derive(Default)]
+pub(super) struct Last(Mutex<Option<Seen>>);
+
+struct Seen {
+    /// Of the material by which it passed.
+    version: u64,
+    header: HeaderValue,
+    token: Arc<Verified>,
+}
+
+impl Last {
+    /// What the headers of a call bring at `now`, judged by the `authenticator` of `version`.
+    pub(super) fn present(
+        &self,
+        (authenticator, version): (&Authenticator, u64),
+        headers: &HeaderMap,
+        now: OffsetDateTime,
+    ) -> Presented {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let (Some(header), None) = (values.next(), values.next()) else { return authenticator.present(headers, now) };
+        match &*last {
+            Some(seen) if seen.version == version && seen.header == header && now < seen.token.expires => {
+                Presented::Token(seen.token.clone())
+            }
+            _ => {
+                let presented = authenticator.present(headers, now);
+                if let Presented::Token(token) = &presented {
+                    *last = Some(Seen { version, header: header.clone(), token: token.clone() });
+                }
+                presented
+            }
+        }
     }
 }
 

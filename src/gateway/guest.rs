@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    authenticate::Last,
     identity::Peer,
     metrics::{Limit, Tally},
     unread::{Account, Unread},
@@ -30,6 +31,8 @@ pub(super) struct Guest {
     pub peer: Peer,
     /// Where its worker counts.
     pub tally: Arc<Tally>,
+    /// Its token.
+    pub last: Last,
     /// Told when it has to go; [`Guest::farewell`] says why.
     pub unwelcome: Notify,
     /// What it has not read.
@@ -76,6 +79,7 @@ impl Guest {
         Self {
             peer,
             tally,
+            last: Last::default(),
             unwelcome: Notify::new(),
             unread: Account::new(unread),
             farewell: OnceLock::new(),

@@ -43,7 +43,7 @@ enum Serving {
 /// Body of a `Watch` call.
 pub(super) struct Watch {
     changes: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
-    operation: Operation,
+    operation: Box<Operation>,
     ended: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn answer(
     method: &str,
     request: Request<Incoming>,
     health: watch::Receiver<Parts>,
-    mut operation: Operation,
+    mut operation: Box<Operation>,
 ) -> Response<Body> {
     let name = match asked(request).await {
         Ok(name) => name,
@@ -80,7 +80,7 @@ fn one(operation: &mut Operation, message: Bytes) -> Body {
     operation.response_bytes = message.len() as u64;
     // Health is answered even while the audit log can't be written.
     operation.finish(End::Grpc(status::OK));
-    Body::Message(Some(message), Some(reply::trailers(status::OK, "")))
+    Body::Message(Some(message), Some(Box::new(reply::trailers(status::OK, ""))))
 }
 
 /// The service name in the request: field 1 of its only message.

@@ -64,15 +64,15 @@ pub(super) enum End {
 }
 
 impl Operation {
-    /// Begins: `service` and `method` as they stand in the record.
+    /// Begins: `service` and `method` as they stand in the record. On the heap: it goes from hand to hand.
     pub(super) fn new(
         slot: Slot,
         guest: Arc<Guest>,
         (service, method): (Cow<'static, str>, Cow<'static, str>),
         headers: &HeaderMap,
         now: OffsetDateTime,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             slot: Some(slot),
             guest,
             seat: None,
@@ -92,7 +92,7 @@ impl Operation {
             finished: None,
             request_bytes: Arc::default(),
             response_bytes: 0,
-        }
+        })
     }
 
     /// Makes it a gRPC call of the row with this number in the table: it is counted, and holds its place.
@@ -139,7 +139,7 @@ impl Operation {
         self.stay = Some(stay);
     }
 
-    /// That place; `None` for a call without a token.
+    /// That place; `None` for a call without a token that is no long poll.
     pub(super) fn stay(&self) -> Option<&Stay> {
         self.stay.as_ref()
     }

@@ -41,7 +41,7 @@ pub(super) enum Body {
     /// One piece of known length.
     Text(Option<Bytes>),
     /// One message and trailers.
-    Message(Option<Bytes>, Option<HeaderMap>),
+    Message(Option<Bytes>, Option<Box<HeaderMap>>),
     /// The upstream's answer.
     Relay(Box<Relay>),
     /// Health over time.
@@ -57,7 +57,7 @@ impl http_body::Body for Body {
             Self::Empty => None,
             Self::Text(text) => text.take().map(Frame::data),
             Self::Message(data, trailers) => {
-                data.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers))
+                data.take().map(Frame::data).or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers)))
             }
             Self::Relay(relay) => std::task::ready!(relay.poll_frame(cx)),
             Self::Watch(watch) => std::task::ready!(watch.poll_frame(cx)),

@@ -1,11 +1,14 @@
-//! Calls under way at one worker, so that those of a token that is no longer good can be ended.
+//! Calls under way at one worker, so that those of a token that is no longer good can be ended, and long polls at a stop.
 //!
 //! Each worker is one thread with a list of its own: a call enters and leaves it without meeting another thread, and
 //! only a new version of the material looks through it.
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -22,9 +25,20 @@ pub(super) struct Running {
 }
 
 struct Call {
-    token: Arc<Verified>,
+    token: Option<Arc<Verified>>,
+    /// A long poll: it does not hold up a stop.
+    polls: bool,
     ended: OnceLock<String>,
+    stopping: AtomicBool,
     waker: AtomicWaker,
+}
+
+/// Why a call that has no answer yet gets none.
+pub(super) enum Over {
+    /// Its token is no longer good; the message for the client.
+    Ended(String),
+    /// It is a long poll, and the gateway stops.
+    Stopping,
 }
 
 /// A call's place in the list, left when it is dropped.
@@ -36,8 +50,15 @@ pub(super) struct Stay {
 
 impl Running {
     /// Enters a call that was decided by `decided`.
-    pub(super) fn enter(self: &Arc<Self>, token: Arc<Verified>, decided: &Serving, shared: &Shared) -> Stay {
-        let call = Arc::new(Call { token, ended: OnceLock::new(), waker: AtomicWaker::new() });
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        token: Option<Arc<Verified>>,
+        polls: bool,
+        decided: &Serving,
+        shared: &Shared,
+    ) -> Stay {
+        let stopping = AtomicBool::new(polls && *shared.draining.borrow());
+        let call = Arc::new(Call { token, polls, ended: OnceLock::new(), stopping, waker: AtomicWaker::new() });
         let key = self.lock().insert(call.clone());
         // What came into force since the decision looked through the list before this call was in it.
         let now = shared.serving.load();
@@ -52,6 +73,14 @@ impl Running {
         self.lock().iter().filter(|(_, call)| call.judge(serving)).count()
     }
 
+    /// Ends the long polls.
+    fn stop(&self) {
+        for (_, call) in self.lock().iter().filter(|(_, call)| call.polls) {
+            call.stopping.store(true, Ordering::Relaxed);
+            call.waker.wake();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slab<Arc<Call>>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,7 +89,7 @@ impl Running {
 impl Call {
     /// Whether it was ended now.
     fn judge(&self, serving: &Serving) -> bool {
-        let Err(refusal) = serving.still_accepts(&self.token) else { return false };
+        let Some(Err(refusal)) = self.token.as_ref().map(|token| serving.still_accepts(token)) else { return false };
         let first = self.ended.set(refusal.to_string()).is_ok();
         self.waker.wake();
         first
@@ -79,12 +108,21 @@ impl Stay {
         self.is_ended().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Waits until the call is ended, with the message for the client.
-    pub(super) fn ended(&self) -> impl Future<Output = String> + use<> {
+    /// Waits until the call is ended.
+    pub(super) async fn ended(&self) {
+        poll_fn(|cx| self.poll_ended(cx).map(|_| ())).await;
+    }
+
+    /// Waits until the call is ended, or is a long poll and the gateway stops.
+    pub(super) fn over(&self) -> impl Future<Output = Over> + use<> {
         let call = self.call.clone();
         poll_fn(move |cx| {
             call.waker.register(cx.waker());
-            call.ended.get().cloned().map_or(Poll::Pending, Poll::Ready)
+            match call.ended.get() {
+                Some(why) => Poll::Ready(Over::Ended(why.clone())),
+                None if call.stopping.load(Ordering::Relaxed) => Poll::Ready(Over::Stopping),
+                None => Poll::Pending,
+            }
         })
     }
 }
@@ -95,13 +133,26 @@ impl Drop for Stay {
     }
 }
 
-/// Looks through the worker's calls at each new version, as long as the worker lives.
+/// Looks through the worker's calls at each new version, and once at a stop, as long as the worker lives.
 pub(super) async fn attend(running: Arc<Running>, shared: Arc<Shared>) {
-    let mut version = shared.version.clone();
-    while version.changed().await.is_ok() {
-        let ended = running.judge(&shared.serving.load_full());
-        if ended > 0 {
-            tracing::info!(ended, "open calls ended: their token is no longer accepted");
+    let (mut version, mut draining) = (shared.version.clone(), shared.draining.clone());
+    let mut stopped = false;
+    loop {
+        tokio::select! {
+            changed = version.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let ended = running.judge(&shared.serving.load_full());
+                if ended > 0 {
+                    tracing::info!(ended, "open calls ended: their token is no longer accepted");
+                }
+            }
+            told = draining.wait_for(|draining| *draining), if !stopped => {
+                drop(told);
+                stopped = true;
+                running.stop();
+            }
         }
     }
 }

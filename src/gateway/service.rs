@@ -3,6 +3,8 @@
 use std::{
     borrow::Cow,
     convert::Infallible,
+    future::Future,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,7 +24,7 @@ use super::{
     metrics::{Denial, Limit, Tally},
     narrow::Narrow,
     operation::{End, Operation},
-    proxy::{self, Route, Upload},
+    proxy::{self, Onward, Route, Upload},
     reply::{self, Body, status},
     running::Running,
     serving::{Serving, Shared},
@@ -58,18 +60,29 @@ pub(super) struct Worker {
     pub unread: Arc<Unread>,
 }
 
+/// What becomes of one gRPC call.
+enum Decided {
+    Answered(Box<Response<Body>>),
+    Goes(Box<Onward>),
+}
+
+/// An answer on its way. On the heap: hyper moves the future of a call several times before it runs.
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
 /// Serves one request.
-pub(super) async fn serve(
-    worker: Arc<Worker>,
-    guest: Arc<Guest>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+pub(super) fn serve(worker: Arc<Worker>, guest: Arc<Guest>, request: Request<Incoming>) -> Answer {
     let serving = worker.shared.serving.load_full();
-    Ok(if is_grpc(&request) {
-        // On the heap: hyper moves the future of a call several times before it runs.
-        Box::pin(call(&worker, &serving, guest, request)).await
-    } else {
-        plain(&worker, &serving, guest, &read_out(request).await)
+    if !is_grpc(&request) {
+        let request = read_out(request);
+        return Box::pin(async move { Ok(plain(&worker, &serving, guest, &request.await)) });
+    }
+    // Two futures: what the decision takes is not held by a poll that waits for a minute.
+    let deciding = Box::pin(decide(worker, serving, guest, request));
+    Box::pin(async move {
+        Ok(match deciding.await {
+            Decided::Answered(response) => *response,
+            Decided::Goes(call) => proxy::forward(call).await,
+        })
     })
 }
 
@@ -112,8 +125,8 @@ fn plain(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: &Reques
     if request.method() == Verb::HEAD { reply::without_body(response) } else { response }
 }
 
-/// One gRPC call.
-async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Request<Incoming>) -> Response<Body> {
+/// Decides on one gRPC call.
+async fn decide(worker: Arc<Worker>, serving: Arc<Serving>, guest: Arc<Guest>, request: Request<Incoming>) -> Decided {
     let path = request.uri().path().to_owned();
     let shared = &worker.shared;
     let (seat, fits) = guest.seat(shared.hello.max_streams);
@@ -123,7 +136,7 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
         Err(_) if service == HEALTH => worker.recorder.reserve_now(),
         Err(failing) => {
             worker.tally.denied(Denial::Audit);
-            return reply::grpc_status(status::UNAVAILABLE, &failing.to_string());
+            return answered(reply::grpc_status(status::UNAVAILABLE, &failing.to_string()));
         }
     };
     let now = clock::now();
@@ -142,7 +155,7 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
             .await;
     }
     operation.reads(row, request.headers());
-    let presented = serving.authenticator.present(request.headers(), now);
+    let presented = guest.last.present((&serving.authenticator, serving.version), request.headers(), now);
     let identity = guest.peer.identity.as_ref();
     let caller = Caller {
         presented: &presented,
@@ -150,10 +163,11 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
         revoked: identity.is_some_and(|identity| serving.authenticator.is_revoked(&identity.serial)),
     };
     let verdict = authorize::judge(&serving.policy, row, &path, caller);
-    operation.called_by(match &presented {
+    let held = match &presented {
         Presented::Token(token) => Some(token.clone()),
         Presented::Nothing | Presented::Refused(_) => None,
-    });
+    };
+    operation.called_by(held.clone());
     let mut token = match verdict {
         Verdict::Deny(refusal) => {
             if matches!(presented, Presented::Refused(_)) {
@@ -169,14 +183,16 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
         }
     };
     if service == HEALTH && row.is_some() {
-        return health_service::answer(method, request, shared.health.clone(), operation).await;
+        let health = shared.health.clone();
+        return answered(health_service::answer(method, request, health, operation).await);
     }
-    if let Presented::Token(token) = &presented {
-        operation.stays(worker.running.enter(token.clone(), serving, shared));
+    let polls = row.is_some_and(|row| row.wait == Wait::Always);
+    if held.is_some() || polls {
+        operation.stays(worker.running.enter(held, polls, &serving, shared));
     }
     let mut request = request.map(Upload::from);
-    if let Some(names) = bound(serving, token, Method::of(&path), &presented) {
-        let narrow = Narrow { worker, serving, names, row: Method::of(&path), path: &path };
+    if let Some(names) = bound(&serving, token, row, &presented) {
+        let narrow = Narrow { worker: &worker, serving: &serving, names, row, path: &path };
         if let Err(refusal) = narrowed(&narrow, &mut request, &mut operation).await {
             match serving.policy.mode {
                 AuthMode::Enforce => return deny(operation, &refusal).await,
@@ -187,12 +203,10 @@ async fn call(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: Re
             }
         }
     }
-    prepare(request.headers_mut(), serving, token, &presented);
+    prepare(request.headers_mut(), &serving, token, &presented);
     let wait = Duration::from_millis(shared.hello.upstream_wait_ms);
-    let polls = Method::of(&path).is_some_and(|row| row.wait == Wait::Always);
-    let stopping = polls.then(|| shared.draining.clone());
-    let route = Route { pool: &worker.pool, connector: &serving.connector, wait, stopping };
-    proxy::forward(route, request, operation).await
+    let route = Route { pool: worker.pool.clone(), connector: serving.connector.clone(), wait };
+    Decided::Goes(Onward::new(route, request, operation))
 }
 
 /// The namespaces to which the call's token is limited; `None` where it is judged without them.
@@ -215,7 +229,7 @@ async fn narrowed(
     let (reach, verdict) = match operation.stay() {
         Some(stay) => tokio::select! {
             biased;
-            _ = stay.ended() => return Ok(()),
+            () = stay.ended() => return Ok(()),
             judged = judged => judged,
         },
         None => judged.await,
@@ -226,18 +240,22 @@ async fn narrowed(
     verdict
 }
 
-async fn deny(mut operation: Operation, refusal: &Refusal) -> Response<Body> {
+fn answered(response: Response<Body>) -> Decided {
+    Decided::Answered(Box::new(response))
+}
+
+async fn deny(mut operation: Box<Operation>, refusal: &Refusal) -> Decided {
     operation.denied(refusal.class(), refusal);
     proxy::finished(&mut operation, refusal.status()).await;
-    reply::grpc_status(refusal.status(), &refusal.to_string())
+    answered(reply::grpc_status(refusal.status(), &refusal.to_string()))
 }
 
 /// The call is over a limit.
-async fn over(limit: Limit, why: String, mut operation: Operation) -> Response<Body> {
+async fn over(limit: Limit, why: String, mut operation: Box<Operation>) -> Decided {
     operation.hit(limit);
     operation.denied(Denial::Limit, &why);
     proxy::finished(&mut operation, status::RESOURCE_EXHAUSTED).await;
-    reply::grpc_status(status::RESOURCE_EXHAUSTED, &why)
+    answered(reply::grpc_status(status::RESOURCE_EXHAUSTED, &why))
 }
 
 /// Service and method for the record; those of the table need no copy.

@@ -16,10 +16,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{HeaderValue, Request, Response, Uri, header::HOST, request::Parts};
-use tokio::{
-    sync::watch,
-    time::{Instant, Sleep},
-};
+use tokio::time::{Instant, Sleep};
 
 pub(super) use relay::Relay;
 pub(super) use upload::Upload;
@@ -29,7 +26,7 @@ use super::{
     metrics::Limit,
     operation::{End, Operation},
     reply::{self, Body, status},
-    running::Stay,
+    running::{Over, Stay},
     upstream::{Connector, Lease, Pool, Unreachable},
 };
 
@@ -39,15 +36,50 @@ const GRACE: Duration = Duration::from_secs(2);
 const BROKEN: &str = "the connection to the Temporal frontend failed during the call";
 
 /// Where a call goes.
-pub(super) struct Route<'a> {
+pub(super) struct Route {
     /// This worker's connections.
-    pub pool: &'a Arc<Pool>,
+    pub pool: Arc<Pool>,
     /// How they are made.
-    pub connector: &'a Arc<Connector>,
+    pub connector: Arc<Connector>,
     /// How long an unsent call waits for one.
     pub wait: Duration,
-    /// Set for a long poll: it does not hold up a stop, which this tells.
-    pub stopping: Option<watch::Receiver<bool>>,
+}
+
+/// A call that was decided, on its way.
+pub(super) struct Onward {
+    route: Route,
+    /// Head and body, until the body is being sent.
+    unsent: Option<(Box<Parts>, Upload)>,
+    operation: Box<Operation>,
+}
+
+impl Onward {
+    /// Nothing was sent yet. On the heap, as all that goes from hand to hand here.
+    pub(super) fn new(route: Route, request: Request<Upload>, operation: Box<Operation>) -> Box<Self> {
+        let (parts, body) = request.into_parts();
+        Box::new(Self { route, unsent: Some((Box::new(parts), body)), operation })
+    }
+
+    /// Opens a stream at `lease`, for which was asked at `asked`. `None` when it was not even queued and another
+    /// connection may take it.
+    fn sent(&mut self, lease: &mut Lease, asked: Instant, patience: Instant) -> Result<Option<Sent>, Failure> {
+        let ready = Instant::now();
+        let Some((parts, body)) = self.unsent.take() else { return Err(Failure::Broken(Reason::CANCEL.into())) };
+        let ended = body.is_end_stream();
+        match lease.send.send_request(head(&parts, &lease.connector), ended) {
+            Ok((response, send)) => {
+                self.operation.sent(asked.into_std(), ready.into_std());
+                let pump = (!ended).then(|| Box::new(Pump::new(body, send, &self.operation, parts)));
+                Ok(Some((response, pump)))
+            }
+            // Unless it is the request that h2 does not take.
+            Err(error) if is_of_connection(&error) && ready < patience => {
+                self.unsent = Some((parts, body));
+                Ok(None)
+            }
+            Err(error) => Err(Failure::Broken(error)),
+        }
+    }
 }
 
 /// Why a call ended without an answer of the upstream's.
@@ -61,50 +93,48 @@ enum Failure {
     Ended(String),
 }
 
+/// What gives the answer, and what sends the rest of the request.
+type Sent = (ResponseFuture, Option<Box<Pump>>);
+
 /// An answer that began.
 struct Answer {
     response: Response<RecvStream>,
-    pump: Option<Pump>,
+    pump: Option<Box<Pump>>,
     lease: Lease,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// Forwards one call and answers it.
-pub(super) async fn forward(route: Route<'_>, request: Request<Upload>, mut operation: Operation) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let ended = ended(operation.stay().map(Stay::ended));
+pub(super) async fn forward(mut call: Box<Onward>) -> Response<Body> {
+    let over = over(call.operation.stay().map(Stay::over));
     let exchanged = tokio::select! {
         biased;
-        why = ended => Err(Failure::Ended(why)),
-        exchanged = exchange(&route, Box::new(parts), body, &mut operation) => exchanged,
-        () = stopping(route.stopping.clone()) => Err(Failure::Stopping),
+        why = over => Err(why),
+        exchanged = exchange(&mut call) => exchanged,
     };
     match exchanged {
-        Ok(answer) => relayed(answer, operation).await,
-        Err(failure) => {
-            let (code, message) = failure.told();
-            if matches!(failure, Failure::Unreachable(Unreachable::Full)) {
-                operation.hit(Limit::Upstream);
-            }
-            operation.because(failure.reason());
-            finished(&mut operation, code).await;
-            reply::grpc_status(code, &message)
-        }
+        Ok(answer) => relayed(answer, call.operation).await,
+        Err(failure) => failed(failure, call.operation).await,
     }
 }
 
-/// Returns when the gateway stops; never for a call that may finish first.
-async fn stopping(told: Option<watch::Receiver<bool>>) {
-    match told {
-        Some(mut told) => drop(told.wait_for(|stopping| *stopping).await),
-        None => std::future::pending().await,
+async fn failed(failure: Failure, mut operation: Box<Operation>) -> Response<Body> {
+    let (code, message) = failure.told();
+    if matches!(failure, Failure::Unreachable(Unreachable::Full)) {
+        operation.hit(Limit::Upstream);
     }
+    operation.because(failure.reason());
+    finished(&mut operation, code).await;
+    reply::grpc_status(code, &message)
 }
 
-/// Waits until the call's token is no longer good.
-async fn ended(told: Option<impl Future<Output = String>>) -> String {
+/// Waits until the call may not go on: its token is no longer good, or it is a long poll and the gateway stops.
+async fn over(told: Option<impl Future<Output = Over>>) -> Failure {
     match told {
-        Some(told) => told.await,
+        Some(told) => match told.await {
+            Over::Ended(why) => Failure::Ended(why),
+            Over::Stopping => Failure::Stopping,
+        },
         None => std::future::pending().await,
     }
 }
@@ -116,51 +146,34 @@ pub(super) async fn finished(operation: &mut Operation, code: u32) {
     }
 }
 
-async fn exchange(
-    route: &Route<'_>,
-    mut parts: Box<Parts>,
-    mut body: Upload,
-    operation: &mut Operation,
-) -> Result<Answer, Failure> {
+async fn exchange(call: &mut Onward) -> Result<Box<Answer>, Failure> {
     let start = Instant::now();
-    let own = deadline::of(&parts.headers);
-    let patience = start + own.map_or(route.wait, |own| own.min(route.wait));
+    let own = call.unsent.as_ref().and_then(|(parts, _)| deadline::of(&parts.headers));
+    let patience = start + own.map_or(call.route.wait, |own| own.min(call.route.wait));
     let mut timer = own.map(|own| Box::pin(tokio::time::sleep_until(start + own + GRACE)));
     loop {
         let asked = Instant::now();
-        let mut lease = route.pool.acquire(route.connector, patience).await.map_err(Failure::Unreachable)?;
-        let ready = Instant::now();
-        let ended = body.is_end_stream();
-        let (response, send) = match lease.send.send_request(head(&parts, &lease.connector), ended) {
-            Ok(streams) => streams,
-            // Not even queued: another connection may take it, unless it is the request that h2 does not take.
-            Err(error) if is_of_connection(&error) && Instant::now() < patience => continue,
-            Err(error) => return Err(Failure::Broken(error)),
-        };
-        operation.sent(asked.into_std(), ready.into_std());
-        let mut pump = (!ended).then(|| Pump::new(body, send, operation, parts));
+        let mut lease = call.route.pool.acquire(&call.route.connector, patience).await.map_err(Failure::Unreachable)?;
+        let Some((response, mut pump)) = call.sent(&mut lease, asked, patience)? else { continue };
         match answer(response, &mut pump, timer.as_mut()).await? {
-            Ok(response) => return Ok(Answer { response, pump, lease, timer }),
-            Err(error) => match pump.and_then(Pump::untouched) {
-                Some(unread) if is_unprocessed(&error) && Instant::now() < patience => (parts, body) = unread,
+            Ok(response) => return Ok(Box::new(Answer { response, pump, lease, timer })),
+            Err(error) => match pump.and_then(|pump| pump.untouched()) {
+                Some(unread) if is_unprocessed(&error) && Instant::now() < patience => call.unsent = Some(unread),
                 _ => return Err(Failure::Broken(error)),
             },
         }
-        timer = own.map(|own| Box::pin(tokio::time::sleep_until(start + own + GRACE)));
     }
 }
 
 /// Waits for the answer's head while the request flows.
 async fn answer(
     mut response: ResponseFuture,
-    pump: &mut Option<Pump>,
+    pump: &mut Option<Box<Pump>>,
     mut timer: Option<&mut Pin<Box<Sleep>>>,
 ) -> Result<Result<Response<RecvStream>, h2::Error>, Failure> {
-    let mut flowing = pump.is_some();
-    let head = poll_fn(|cx| {
-        if let Some(pump) = pump.as_mut().filter(|_| flowing) {
-            flowing = Pin::new(pump).poll(cx).is_pending();
-        }
+    poll_fn(|cx| {
+        // A request that has gone is not held while its answer is awaited.
+        pump.take_if(|pump| Pin::new(pump.as_mut()).poll(cx).is_ready());
         if let Poll::Ready(head) = Pin::new(&mut response).poll(cx) {
             return Poll::Ready(Ok(head));
         }
@@ -169,22 +182,21 @@ async fn answer(
             _ => Poll::Pending,
         }
     })
-    .await;
-    if !flowing && matches!(head, Ok(Ok(_))) {
-        *pump = None;
-    }
-    head
+    .await
 }
 
-async fn relayed(answer: Answer, mut operation: Operation) -> Response<Body> {
-    let (head, recv) = answer.response.into_parts();
+async fn relayed(answer: Box<Answer>, mut operation: Box<Operation>) -> Response<Body> {
+    let Answer { response, pump, lease, timer } = *answer;
+    let (head, recv) = response.into_parts();
     let body = if recv.is_end_stream() {
         finished(&mut operation, reply::status_of(&head.headers).unwrap_or(status::UNKNOWN)).await;
         operation.answered();
         Body::Empty
     } else {
-        let pump = answer.pump.map(|pump| AbortOnDrop(tokio::spawn(pump).abort_handle()));
-        Body::Relay(Box::new(Relay::new(recv, operation, answer.timer, pump, answer.lease)))
+        let pump = pump.map(|pump| AbortOnDrop(tokio::spawn(pump).abort_handle()));
+        let mut relay = Box::new(Relay::new(recv, operation, timer, pump, lease));
+        relay.gather().await;
+        Body::Relay(relay)
     };
     let mut response = Response::new(body);
     *response.status_mut() = head.status;

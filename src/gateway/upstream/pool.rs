@@ -100,8 +100,17 @@ impl Pool {
         connector: &Arc<Connector>,
         deadline: Instant,
     ) -> Result<Lease, Unreachable> {
-        // Nearly always there is a place at once; only who has to wait asks to be told of changes.
-        let mut picked = self.pick(connector);
+        // Nearly always there is a place at once; only who has to wait asks to be told of changes, and holds what that takes.
+        match self.pick(connector) {
+            Pick::Wait => Box::pin(self.place(connector, deadline)).await,
+            Pick::Stream(lease) => Ok(lease),
+            Pick::Full => Err(Unreachable::Full),
+            Pick::Closed => Err(Unreachable::Closed),
+        }
+    }
+
+    async fn place(self: &Arc<Self>, connector: &Arc<Connector>, deadline: Instant) -> Result<Lease, Unreachable> {
+        let mut picked = Pick::Wait;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             if matches!(picked, Pick::Wait) {
