@@ -1,11 +1,27 @@
 //! When and which: the two marks every record has.
 
-use time::{OffsetDateTime, UtcOffset, macros::format_description};
+use time::{OffsetDateTime, UtcOffset};
 
-/// RFC 3339 with microseconds, UTC.
+/// RFC 3339 with microseconds, UTC. By hand, for it runs at each record.
 pub(crate) fn timestamp(at: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
-    at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
+    let at = at.to_offset(UtcOffset::UTC);
+    let (year, month, day) = at.to_calendar_date();
+    let (hour, minute, second, micros) = at.to_hms_micro();
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    put(&mut text[..4], year.unsigned_abs());
+    for (place, number) in [(5, u8::from(month)), (8, day), (11, hour), (14, minute), (17, second)] {
+        put(&mut text[place..place + 2], number.into());
+    }
+    put(&mut text[20..26], micros);
+    text.map(char::from).iter().collect()
+}
+
+/// `number` in decimal, as far as it fits.
+fn put(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789"[(number % 10) as usize];
+        number /= 10;
+    }
 }
 
 /// A UUIDv7 of `at`.

@@ -73,7 +73,7 @@ impl Last {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(header), None) = (values.next(), values.next()) else { return authenticator.present(headers, now) };
         match &*last {
-            Some(seen) if seen.version == version && seen.header == header && now < seen.token.expires => {
+            Some(seen) if seen.version == version && is_same(&seen.header, header) && now < seen.token.expires => {
                 Presented::Token(seen.token.clone())
             }
             _ => {
@@ -85,6 +85,11 @@ impl Last {
             }
         }
     }
+}
+
+/// HTTP/2 gives a header that its table has without another copy: then there is nothing to compare.
+fn is_same(one: &HeaderValue, other: &HeaderValue) -> bool {
+    std::ptr::eq(one.as_bytes(), other.as_bytes()) || one == other
 }
 
 /// Judges tokens by the keys and revocations of one version of the material.
@@ -167,7 +172,10 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::{config::AuthMode, tokens::Scopes};
 
     fn headers(values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (AUTHORIZATION, http::HeaderValue::from_static(value))).collect()
@@ -186,6 +194,49 @@ mod tests {
     fn the_scheme_may_be_written_in_any_case() {
         for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c"] {
             assert_eq!(bearer(&headers(&[value])), Ok(Some("a.b.c")), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_token_seen_before_is_looked_at_again_with_new_material_and_once_it_has_expired() {
+        let auth = Auth {
+            enabled: false,
+            mode: AuthMode::Enforce,
+            binding: false,
+            jwks: String::new(),
+            issuer: String::new(),
+            audience: String::new(),
+            revocations: Revocations::default(),
+            rules: Vec::new(),
+        };
+        // It checks no tokens: whatever passes was remembered.
+        let authenticator = Authenticator::new(&auth).unwrap();
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let token = Arc::new(Verified {
+            sub: String::new(),
+            scopes: Scopes::default(),
+            jti: String::new(),
+            kid: String::new(),
+            not_before: now,
+            expires: now + Duration::from_secs(9),
+            namespaces: None,
+            cnf_x5t: None,
+        });
+        let header = HeaderValue::from_static("Bearer a.b.c");
+        let last = Last(Mutex::new(Some(Seen { version: 1, header, token })));
+        let passes = |version, headers, now| {
+            matches!(last.present((&authenticator, version), &headers, now), Presented::Token(_))
+        };
+        let late = now + Duration::from_secs(9);
+        assert!(passes(1, headers(&["Bearer a.b.c"]), now));
+        for (version, values, at) in [
+            (2, &["Bearer a.b.c"][..], now),
+            (1, &["Bearer a.b.c"], late),
+            (1, &["Bearer a.b.d"], now),
+            (1, &["Bearer a.b.c", "Bearer a.b.c"], now),
+            (1, &[], now),
+        ] {
+            assert!(!passes(version, headers(values), at), "{version} {values:?} {at}");
         }
     }
 

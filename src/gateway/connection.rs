@@ -46,7 +46,7 @@ pub(super) async fn run(worker: Arc<Worker>, tcp: TcpStream, address: std::net::
     let serving = worker.shared.serving.load_full();
     worker.tally.accepted();
     let guest = |identity: Option<Identity>| {
-        let peer = Peer { address, identity: identity.map(Arc::new) };
+        let peer = Peer { address, words: address.to_string(), identity: identity.map(Arc::new) };
         Arc::new(Guest::new(peer, worker.tally.clone(), worker.unread.clone()))
     };
     match serving.tls.as_ref().filter(|_| !plaintext) {

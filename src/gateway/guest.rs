@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     fn guest() -> Arc<Guest> {
-        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), identity: None };
+        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), words: String::new(), identity: None };
         Arc::new(Guest::new(peer, Arc::default(), Arc::default()))
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Identity {
 pub(super) struct Peer {
     /// Where it comes from.
     pub address: SocketAddr,
+    /// The same in words, as each record has it.
+    pub words: String,
     /// Its certificate; `None` on the plaintext door and with TLS off.
     pub identity: Option<Arc<Identity>>,
 }

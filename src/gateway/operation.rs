@@ -205,7 +205,7 @@ impl Operation {
             namespace,
             workflow_id: read.and_then(|read| read.workflow_id.as_deref()).map(shortened),
             principal: self.principal(),
-            peer: self.guest.peer.address.to_string(),
+            peer: &self.guest.peer.words,
             user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()).map(shortened),
             decision: if self.denied { "deny" } else { "allow" },
             reason: self.reason.as_deref().map(|reason| shortened(reason).into()),
@@ -224,7 +224,7 @@ impl Operation {
         let subject = certificate.map(|certificate| shortened(&certificate.subject));
         Principal {
             sub: token.map(|token| token.sub.as_str()).or(subject),
-            scope: token.map(|token| token.scopes.to_string()),
+            scope: token.map(|token| token.scopes.words()),
             jti: token.map(|token| token.jti.as_str()),
             kid: token.map(|token| token.kid.as_str()),
             cert_subject: subject,

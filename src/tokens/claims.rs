@@ -1,6 +1,6 @@
 //! What a token says: scopes, and the permissions Temporal's own authorizer reads.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,15 @@ impl Scopes {
         self.0 == 0
     }
 
+    /// The `scope` claim: words separated by single spaces.
+    pub fn words(self) -> &'static str {
+        static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+            let words = |set: Scopes| set.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ");
+            Scopes::sets().map(words).collect()
+        });
+        &WORDS[self.number()]
+    }
+
     /// Those held, strongest first.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |scope| self.contains(*scope))
@@ -99,8 +108,7 @@ impl From<Scope> for Scopes {
 impl fmt::Display for Scopes {
     /// The `scope` claim: words separated by single spaces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> = self.iter().map(Scope::as_str).collect();
-        f.write_str(&words.join(" "))
+        f.write_str(self.words())
     }
 }
 

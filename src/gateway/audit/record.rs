@@ -28,7 +28,7 @@ pub(in crate::gateway) struct Record<'a> {
     /// Who asked.
     pub principal: Principal<'a>,
     /// Address of the client.
-    pub peer: String,
+    pub peer: &'a str,
     /// `user-agent`, as sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<&'a str>,
@@ -65,7 +65,7 @@ pub(in crate::gateway) struct Principal<'a> {
     pub sub: Option<&'a str>,
     /// Scopes of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
+    pub scope: Option<&'static str>,
     /// Id of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<&'a str>,
