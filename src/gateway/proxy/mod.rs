@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{HeaderValue, Request, Response, Uri, header::HOST, request::Parts};
 use tokio::time::{Instant, Sleep};
@@ -64,20 +65,30 @@ impl Onward {
     /// connection may take it.
     fn sent(&mut self, lease: &mut Lease, asked: Instant, patience: Instant) -> Result<Option<Sent>, Failure> {
         let ready = Instant::now();
-        let Some((parts, body)) = self.unsent.take() else { return Err(Failure::Broken(Reason::CANCEL.into())) };
+        let Some((parts, mut body)) = self.unsent.take() else { return Err(Failure::Broken(Reason::CANCEL.into())) };
+        // As the head said it: grpc-go waits for ever for the end of a request whose head is made to end it.
         let ended = body.is_end_stream();
-        match lease.send.send_request(head(&parts, &lease.connector), ended) {
-            Ok((response, send)) => {
+        // Nearly always the first frame is there already. It goes at once, and then the call is not sent again: no copy
+        // of its head is kept.
+        if !ended && let Some(Err(_)) = body.read_ahead().now_or_never() {
+            return Err(Failure::Broken(Reason::CANCEL.into()));
+        }
+        let (head, spare) = match body.seen() {
+            [] => (head(&parts, &lease.connector), Some(parts)),
+            _ => (sole_head(*parts, &lease.connector), None),
+        };
+        match (lease.send.send_request(head, ended), spare) {
+            (Ok((response, send)), spare) => {
                 self.operation.sent(asked.into_std(), ready.into_std());
-                let pump = (!ended).then(|| Box::new(Pump::new(body, send, &self.operation, parts)));
+                let pump = (!ended).then(|| Box::new(Pump::new(body, send, &self.operation, spare)));
                 Ok(Some((response, pump)))
             }
             // Unless it is the request that h2 does not take.
-            Err(error) if is_of_connection(&error) && ready < patience => {
+            (Err(error), Some(parts)) if is_of_connection(&error) && ready < patience => {
                 self.unsent = Some((parts, body));
                 Ok(None)
             }
-            Err(error) => Err(Failure::Broken(error)),
+            (Err(error), _) => Err(Failure::Broken(error)),
         }
     }
 }
@@ -206,18 +217,22 @@ async fn relayed(answer: Box<Answer>, mut operation: Box<Operation>) -> Response
 
 /// The request's head for the upstream: everything as it came but where it goes.
 fn head(parts: &Parts, connector: &Connector) -> Request<()> {
-    let mut request = Request::new(());
-    let path = parts.uri.path_and_query().cloned();
-    let mut target = http::uri::Parts::default();
+    let (mut own, ()) = Request::new(()).into_parts();
+    (own.method, own.uri, own.headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
+    sole_head(own, connector)
+}
+
+/// The same of a head that is needed only once.
+fn sole_head(mut parts: Parts, connector: &Connector) -> Request<()> {
+    let mut target = std::mem::take(&mut parts.uri).into_parts();
     target.scheme = Some(connector.scheme.clone());
     target.authority = Some(connector.authority.clone());
-    target.path_and_query = path;
-    *request.method_mut() = parts.method.clone();
-    *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
-    *request.version_mut() = http::Version::HTTP_2;
-    *request.headers_mut() = parts.headers.clone();
-    request.headers_mut().remove(HOST);
-    request
+    parts.uri = Uri::from_parts(target).unwrap_or_default();
+    parts.version = http::Version::HTTP_2;
+    parts.headers.remove(HOST);
+    // What hyper keeps there is for its own use.
+    parts.extensions.clear();
+    Request::from_parts(parts, ())
 }
 
 /// Whether a stream could not be opened because of its connection.

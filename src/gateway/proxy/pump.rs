@@ -26,14 +26,14 @@ pub(super) struct Pump {
     held: Bytes,
     sent: Arc<AtomicU64>,
     glimpse: Option<Glimpse>,
-    /// The head, for another connection; gone with the first frame taken, for a parked poll should not hold it.
+    /// The head, for another connection; gone with the first frame taken.
     spare: Option<Box<Parts>>,
 }
 
 impl Pump {
-    pub(super) fn new(body: Upload, send: SendStream<Bytes>, operation: &Operation, head: Box<Parts>) -> Self {
+    pub(super) fn new(body: Upload, send: SendStream<Bytes>, operation: &Operation, spare: Option<Box<Parts>>) -> Self {
         let (sent, glimpse) = (operation.request_bytes.clone(), operation.glimpse());
-        Self { body, send, held: Bytes::new(), sent, glimpse, spare: Some(head) }
+        Self { body, send, held: Bytes::new(), sent, glimpse, spare }
     }
 
     /// Head and body, if nothing was taken from the body yet: then the call may be sent on another connection.
