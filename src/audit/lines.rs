@@ -95,6 +95,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_the_other_writer_that_was_cut_since_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let mut lines = Lines::new(append(&path));
+        lines.write(b"{}\n").unwrap();
+        lines.write(b"{}\n").unwrap();
+        append(&path).write_all(b"{\"se").unwrap();
+        lines.write(b"{}\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{}\n{}\n{\"se\n{}\n");
+    }
+
+    #[test]
     fn a_file_that_cannot_be_read_is_written_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
