@@ -99,7 +99,7 @@ pub(super) async fn attend(shared: Arc<Shared>) {
 }
 
 impl LeftOut {
-    fn record<'a>(&self, from: &str, now: Instant) -> Record<'a> {
+    fn record<'a>(&self, from: &'a str, now: Instant) -> Record<'a> {
         let count = self.by.values().sum();
         let each: Vec<_> = self.by.iter().map(|(why, count)| format!("{count} {why}")).collect();
         let each = each.join(", ");
@@ -112,7 +112,7 @@ impl LeftOut {
             namespace: None,
             workflow_id: None,
             principal: Principal::default(),
-            peer: from.to_owned(),
+            peer: from,
             user_agent: None,
             decision: "deny",
             reason: Some(
@@ -164,8 +164,9 @@ mod tests {
         assert_eq!(admitted(&knocks, "10.0.0.2", 10, start), 10, "another is not the worse for it");
         assert_eq!(admitted(&knocks, "10.0.0.1", 50, start + 7 * ONE_MORE), 7);
         let (from, left_out) = knocks.next(start + 8 * ONE_MORE).unwrap();
-        let record = left_out.record(&said(from), start + 8 * ONE_MORE);
-        assert_eq!((record.count, record.duration_us, &*record.peer), (Some(93), 8_000_000, "10.0.0.1"));
+        let from = said(from);
+        let record = left_out.record(&from, start + 8 * ONE_MORE);
+        assert_eq!((record.count, record.duration_us, record.peer), (Some(93), 8_000_000, "10.0.0.1"));
         let expected = "93 more handshakes failed from 10.0.0.1, too many to record one by one: 93 not_tls";
         assert_eq!(record.reason.as_deref(), Some(expected));
         assert_eq!(knocks.next(start), None, "each is in one sum");
