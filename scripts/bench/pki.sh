@@ -8,6 +8,8 @@
 #
 # The warden's set is larger: certificate and token of the web UI, JWKS, database password and state besides; it is read
 # back and verified, and every file is synced. The others write into place and sync nothing.
+#
+# shellcheck disable=SC2317 # each peer's functions are called by its name
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -184,7 +186,7 @@ timed() {
 
 for peer in "${peers[@]}"; do timed "$peer" "$work/warm-$peer" >/dev/null; done
 ours=$work/warm-warden/certs
-[ -s "$ours/client-token.jwt" ] && openssl verify -CAfile "$ours/ca.crt" "$ours/temporal-server.crt" >/dev/null || die 'the warden made no good set'
+{ [ -s "$ours/client-token.jwt" ] && openssl verify -CAfile "$ours/ca.crt" "$ours/temporal-server.crt" >/dev/null; } || die 'the warden made no good set'
 for round in $(seq "$ROUNDS"); do
   for peer in "${peers[@]}"; do timed "$peer" "$work/$peer-$round" >>"$work/$peer.ms"; done
 done
