@@ -5,13 +5,16 @@
 
 mod audit_log;
 mod bring_up;
+mod children;
 mod dependents;
 mod desk;
 mod doors;
 mod engine;
+mod handover;
 mod new_key;
 mod policy;
 mod reload;
+mod report;
 mod upkeep;
 mod witness;
 
@@ -25,24 +28,18 @@ use tracing::{error, info, warn};
 
 use self::{audit_log::AuditLog, engine::ThisBoot};
 use crate::{
-    admin::{
-        self, Reply,
-        status::{Bundle, Status},
-    },
+    admin,
     audit::{Act, By, Journal},
     clock,
     config::{
-        Config, Database,
+        Config,
         load::{Loaded, Source},
     },
-    gateway::{
-        link::{Auth, Health, Hello, LINK_FD, LISTEN_FD, METRICS_FD, Material, PLAINTEXT_FD, Phase, Rule, ServerTls},
-        parent::Parent,
-    },
+    gateway::{link::Rule, parent::Parent},
     pki::Boot,
     rotation::{self, Glance, Live, Request, Summary, Watch},
     signals::Signals,
-    supervisor::{self, Adoption, Child, ChildSpec, Handle, Policy, Supervisor, User},
+    supervisor::{Adoption, Handle, Supervisor},
     telemetry,
     tokens::SigningKey,
 };
@@ -200,7 +197,7 @@ async fn start(source: Source, loaded: Loaded, signals: Signals) -> Result<(Rc<W
     let dependents = dependents::Dependents::recall(&config);
     let (loaded, boot) = (Current::new(loaded), Current::new(boot));
     let (hello_loaded, hello_boot) = (loaded.clone(), boot.clone());
-    let (parent, link) = Parent::new(move || hello(&hello_loaded.get().config, &hello_boot.get()));
+    let (parent, link) = Parent::new(move || handover::hello(&hello_loaded.get().config, &hello_boot.get()));
     let own_program = std::env::current_exe()?;
     let (changed, changes) = watch::channel(live.generation);
     let warden = Rc::new(Warden {
@@ -288,41 +285,6 @@ fn glance() -> Glance {
     Glance { wall: clock::now(), steady: clock::since_boot() }
 }
 
-fn hello(config: &Config, boot: &ThisBoot) -> Hello {
-    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let gateway = &config.gateway;
-    Hello {
-        engine: config.engine,
-        plaintext: gateway.plaintext_listen.is_some(),
-        metrics: gateway.metrics_listen.is_some(),
-        threads: gateway.threads,
-        max_connections: gateway.max_connections,
-        max_connections_per_address: gateway.max_connections_per_address,
-        max_streams: gateway.max_streams,
-        handshake_timeout_ms: ms(gateway.handshake_timeout),
-        drain_timeout_ms: ms(gateway.drain_timeout),
-        upstream_wait_ms: ms(gateway.upstream_wait),
-        health_interval_ms: ms(HEALTH_INTERVAL),
-        audit_stdout: config.audit.stdout,
-        audit_sync: config.audit.sync,
-        audit_fail: config.audit.fail,
-        audit_last: audit_log::gateway_link(config),
-        log: config.log.clone(),
-        connect: Some(ports(config, boot)),
-    }
-}
-
-/// The only ports the gateway may connect to: the upstream's, and PostgreSQL's where it is asked for the certificate it serves.
-fn ports(config: &Config, boot: &ThisBoot) -> Vec<u16> {
-    let mut ports = boot.upstream_ports();
-    if let Database::Postgres(postgres) = &config.temporal.database
-        && postgres.tls.enabled
-    {
-        ports.extend([postgres.port, 53]);
-    }
-    ports
-}
-
 impl Warden {
     fn config(&self) -> Rc<Config> {
         self.loaded.get().config.clone()
@@ -330,149 +292,5 @@ impl Warden {
 
     fn boot(&self) -> Rc<ThisBoot> {
         self.boot.get()
-    }
-
-    /// What the gateway must know, from the live generation.
-    fn material(&self) -> Material {
-        let live = self.live.borrow();
-        let tls = self.config().tls_enabled.then(|| ServerTls {
-            chain_pem: live.server.chain_pem.clone(),
-            key_pem: live.server.key_pem.clone(),
-            trust_pem: live.trust_pem.clone(),
-        });
-        let auth = Auth {
-            enabled: self.config().auth_enabled,
-            mode: self.config().gateway.auth_mode,
-            issuer: self.config().tokens.issuer.clone(),
-            audience: self.config().tokens.audience.clone(),
-            jwks: live.jwks.clone(),
-            binding: self.config().tokens.binding,
-            revocations: live.revocations.clone(),
-            rules: self.rules.borrow().clone(),
-        };
-        Material { version: 0, tls, auth, upstream: self.boot().upstream() }
-    }
-
-    /// Children become these users only when we are root.
-    fn user(uid: u32) -> Option<User> {
-        nix::unistd::geteuid().is_root().then_some(User { uid, gid: uid })
-    }
-
-    fn supervise_gateway(self: &Rc<Self>) {
-        let warden = self.clone();
-        let parent = self.parent.clone();
-        self.supervisor.supervise(Child {
-            name: GATEWAY,
-            policy: Policy {
-                stop_rank: 0,
-                // The gateway keeps the limit itself; what is beyond it is for flushing the audit log.
-                ask_limit: self.config().gateway.drain_timeout + Duration::from_secs(2),
-                probe_limit: self.config().supervisor.probe_limit,
-                ..Policy::default()
-            },
-            make: Box::new(move || warden.gateway_spec()),
-            ask: Some(Box::new(move || parent.drain())),
-        });
-    }
-
-    fn gateway_spec(&self) -> io::Result<ChildSpec> {
-        let doors = self.doors.borrow().clone().ok_or_else(|| io::Error::other("the doors are closed: stopping"))?;
-        let mut fds = vec![(LINK_FD, self.parent.new_end()?.into()), (LISTEN_FD, doors.listen)];
-        fds.extend(self.audit.descriptors()?);
-        fds.extend(doors.plaintext.map(|door| (PLAINTEXT_FD, door)));
-        fds.extend(doors.metrics.map(|door| (METRICS_FD, door)));
-        Ok(ChildSpec {
-            name: GATEWAY,
-            program: self.own_program.clone(),
-            args: vec!["gateway".into()],
-            env: Vec::new(),
-            user: Self::user(self.config().gateway.uid),
-            fds,
-            stdin: None,
-            cwd: "/".into(),
-            nofile: Some(1 << 20),
-        })
-    }
-
-    fn supervise_engine(self: &Rc<Self>) {
-        let warden = self.clone();
-        self.supervisor.supervise(Child {
-            name: TEMPORAL,
-            // The overall stop limit bounds Temporal's own drain.
-            policy: Policy {
-                stop_rank: 1,
-                term_limit: self.config().supervisor.stop_timeout,
-                probe_limit: self.config().supervisor.probe_limit,
-                main: true,
-                ..Policy::default()
-            },
-            make: Box::new(move || match &warden.boot().engine.child {
-                Some(child) => Ok(warden.child_spec(TEMPORAL, child)),
-                None => Err(io::Error::other("this engine has no process")),
-            }),
-            ask: None,
-        });
-    }
-
-    fn health_reply(&self) -> Reply {
-        let health = self.parent.health().borrow().clone();
-        Reply::Health { serving: health.serving, reason: self.reason(&health) }
-    }
-
-    /// The gateway's reason, or where the start is when no gateway has spoken yet.
-    fn reason(&self, health: &Health) -> String {
-        match self.parent.current_phase() {
-            Phase::Starting { doing } if !health.reported => doing,
-            _ => health.reason.clone(),
-        }
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        let back = self.rolled_back.borrow().clone();
-        back.into_iter().chain(warnings(&self.config(), self.adoption)).collect()
-    }
-
-    fn bundles(&self) -> Vec<Bundle> {
-        let line = |b: &rotation::BundleReport| Bundle {
-            name: b.name.to_owned(),
-            state: b.to_string(),
-            failed: matches!(b.state, rotation::BundleState::Failed(_)),
-        };
-        self.live.borrow().bundles.iter().map(line).collect()
-    }
-
-    async fn status(&self) -> Result<Status, String> {
-        let sight = witness::sight(self).await;
-        let config = (*self.config()).clone();
-        let look = tokio::task::spawn_blocking(move || rotation::inspect(&config, clock::now()));
-        let report = look.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        let health = self.parent.health().borrow().clone();
-        Ok(Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            serving: health.serving,
-            reason: self.reason(&health),
-            engine: self.config().engine,
-            warnings: self.warnings(),
-            generation: self.live.borrow().generation,
-            children: self.supervisor.statuses().into_iter().map(child_row).collect(),
-            gateway: health,
-            artefacts: report.artefacts,
-            dependents_pending: self.dependents.pending(),
-            holders: sight.holders,
-            authorities: sight.authorities,
-            bundles: self.bundles(),
-            lost_log_lines: telemetry::lost_lines(),
-        })
-    }
-}
-
-fn child_row(child: supervisor::ChildStatus) -> admin::status::Child {
-    admin::status::Child {
-        name: child.name.to_owned(),
-        state: child.state.as_str().to_owned(),
-        pid: child.pid,
-        restarts: child.restarts,
-        since: child.since,
-        last_exit: child.last_exit,
     }
 }
