@@ -384,7 +384,8 @@ fn a_child_comes_back_after_every_way_to_die() {
 fn ten_requests_to_restart_leave_one_instance() {
     let (code, said) = as_pid_1("ten_restarts");
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("restarts 1, last exit Some(\"exit code 0, restarted on request\")"), "{said}");
+    // By its own trap or, before that is set, by the signal.
+    assert!(said.contains("restarts 1, last exit Some(\"") && said.contains(", restarted on request\")"), "{said}");
     assert!(said.contains("the same one still: true"), "{said}");
 }
 
