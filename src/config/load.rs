@@ -1,11 +1,9 @@
 //! The only reader of the environment and of secret files; environment over file over `default.toml`.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     ffi::OsString,
-    fs::File,
-    io::{self, Read, Seek},
+    io,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -16,16 +14,15 @@ use figment::{
     value::{Dict, Map, Value},
 };
 
-use zeroize::Zeroizing;
-
 use super::{
     Config,
     check::{self, Found},
     errors::Errors,
+    kept::Kept,
     official,
     raw::{Raw, Setting},
+    secrets::{password, secret_file, unreadable},
 };
-use crate::secret::Secret;
 
 /// Every key with its meaning and default.
 pub(super) const DEFAULTS: &str = include_str!("default.toml");
@@ -85,34 +82,6 @@ impl Source {
     pub fn load(&self) -> Result<Loaded, Errors> {
         loaded(&self.environment, |path| self.files.read(path))
     }
-}
-
-/// Files that were read, kept open: PID 1 gives up `DAC_OVERRIDE`, and what only that lets it open can still be read.
-#[derive(Debug, Default)]
-struct Kept(RefCell<BTreeMap<PathBuf, File>>);
-
-impl Kept {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        match File::open(path) {
-            Ok(file) => {
-                let text = whole(&file)?;
-                self.0.borrow_mut().insert(path.to_owned(), file);
-                Ok(text)
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match self.0.borrow().get(path) {
-                Some(file) => whole(file),
-                None => Err(error),
-            },
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn whole(mut file: &File) -> io::Result<String> {
-    let mut text = String::new();
-    file.seek(io::SeekFrom::Start(0))?;
-    file.read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// A configuration and what it was made of.
@@ -393,47 +362,6 @@ fn text(value: &Value) -> Option<String> {
         .or_else(|| value.to_i128().map(|n| n.to_string()))
         .or_else(|| value.to_u128().map(|n| n.to_string()))
         .or_else(|| value.to_f64().map(|n| n.to_string()))
-}
-
-fn unreadable(setting: &Setting, error: &io::Error) -> String {
-    format!("{}: cannot be read: {error}; give a file the warden can read", setting.shown())
-}
-
-fn password(
-    raw: &Raw,
-    read: &impl Fn(&Path) -> io::Result<String>,
-    errors: &mut Vec<String>,
-) -> Option<Secret<String>> {
-    let (direct, file) = (&raw.temporal.postgres_pwd, &raw.temporal.postgres_pwd_file);
-    match (direct.given(), file.given()) {
-        (Some(_), Some(_)) => {
-            errors.push(format!("{} and {} are both set; keep one of them", direct.name, file.shown()));
-            None
-        }
-        (Some(password), None) => Some(Secret::new(password.to_owned())),
-        (None, Some(_)) => secret_file(file, "password", read, errors),
-        (None, None) => None,
-    }
-}
-
-/// The first line of a file that holds a secret, where a setting names one.
-fn secret_file(
-    setting: &Setting,
-    what: &str,
-    read: &impl Fn(&Path) -> io::Result<String>,
-    errors: &mut Vec<String>,
-) -> Option<Secret<String>> {
-    let mut refuse = |why: String| {
-        errors.push(why);
-        None
-    };
-    match read(Path::new(setting.given()?)).map(Zeroizing::new) {
-        Err(e) => refuse(unreadable(setting, &e)),
-        Ok(text) => match text.trim_end_matches(['\r', '\n']) {
-            "" => refuse(format!("{}: the file is empty; write the {what} into it", setting.shown())),
-            secret => Some(Secret::new(secret.to_owned())),
-        },
-    }
 }
 
 /// Where a key's setting is.

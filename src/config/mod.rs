@@ -6,10 +6,12 @@ mod check_database;
 mod dependents;
 mod docs;
 mod errors;
+mod kept;
 pub mod load;
 mod official;
 mod parse;
 mod raw;
+mod secrets;
 mod values;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
