@@ -134,7 +134,7 @@ async fn end(mut stack: Stack) {
 }
 
 fn records(stack: &Stack, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
-    let text = fs::read_to_string(stack.path("log.d/audit.jsonl")).unwrap();
+    let text = fs::read_to_string(stack.path("audit/audit.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).filter(wanted).collect()
 }
 

@@ -17,10 +17,14 @@ password() {
     mv /data/password.new /data/password
     say "made a password: docker exec app_data_ui_front cat /data/password"
   fi
-  printf '%s:%s\n' "${UI_USER:-temporal}" "$(printf %s "${UI_PASSWORD:-$(cat /data/password)}" | openssl passwd -6 -stdin)" >$run/users.new
+  user=${UI_USER:-temporal} secret=${UI_PASSWORD:-$(cat /data/password)}
+  printf '%s:%s\n' "$user" "$(printf %s "$secret" | openssl passwd -6 -stdin)" >$run/users.new
   # nginx's workers read it, and no one else is in this container.
   chmod 0644 $run/users.new
   mv $run/users.new $run/users
+  # shellcheck disable=SC2016 # the dollars are nginx's
+  printf 'map $http_authorization $guesser { default $binary_remote_addr; "Basic %s" ""; }\n' \
+    "$(printf '%s:%s' "$user" "$secret" | base64 -w0)" >$run/guesser.conf
 }
 
 certificate() {

@@ -60,6 +60,16 @@ def test_without_the_password_nothing_is_shown(password):
     eventually("the UI answers", lambda: status("-u", f"temporal:{password}", f"{URL}/api/v1/namespaces") == 200)
 
 
+def test_a_guesser_is_slowed_down_and_who_has_the_password_is_not(password):
+    def answers(secret: str) -> set[str]:
+        url = f"{URL}/api/v1/settings?[1-150]"
+        every = ["curl", "-sk", "-Z", "-o", "/dev/null", "-w", "%{http_code}\\n", "-u", f"temporal:{secret}", url]
+        return set(must(*every).split())
+
+    assert answers("guess") == {"401", "429"}
+    assert answers(password) == {"200"}
+
+
 def test_another_site_cannot_use_the_password_that_the_browser_sends_by_itself(password):
     url = f"{URL}/api/v1/namespaces/default/workflows/none/terminate"
     change = ["-u", f"temporal:{password}", "-X", "POST", "-d", "{}", url]
@@ -80,10 +90,10 @@ def test_the_list_of_workflows_is_shown(page):
 
 def test_what_each_page_reads_is_open_to_the_ui(page):
     refused = []
-    page.on("response", lambda answer: refused.append(answer.url) if answer.status in (401, 403) else None)
+    page.on("response", lambda answer: refused.append((answer.status, answer.url)) if answer.status >= 400 else None)
     for path in ("namespaces", "nexus", "namespaces/default/schedules", "namespaces/default/batch-operations"):
         page.goto(f"{URL}/{path}", wait_until="networkidle")
-    assert not refused
+    assert not refused, refused
     assert records("--method", "ListNexusEndpoints", "--decision", "allow"), "the page really asked"
 
 
