@@ -168,7 +168,8 @@ if has load; then
   for round in $(seq "$ROUNDS"); do
     for name in direct warden haproxy haproxy-jwt nginx; do
       say "load, round $round: $name"
-      measure load "$name" -kind saturated -connections 8 -inflight 16 -duration "${SECONDS_EACH}s"
+      measure load "$name" -kind saturated -connections 50 -inflight 10 -duration "${SECONDS_EACH}s"
+      measure load "$name" -kind few -connections 8 -inflight 16 -duration "${SECONDS_EACH}s"
       measure load "$name" -kind one -connections 1 -inflight 1 -duration 2s
       measure load "$name" -kind rate3000 -connections 8 -rate 3000 -duration "${SECONDS_EACH}s"
     done

@@ -93,8 +93,11 @@ func table(args []string) error {
 	p50, p99 := func(l line) float64 { return l.P50 }, func(l line) float64 { return l.P99 }
 	lost := func(l line) float64 { return float64(l.Lost) }
 	fmt.Printf("\n| | %s |\n|---|%s\n", strings.Join(targets, " | "), strings.Repeat("---|", len(targets)))
-	all.row("calls/s, saturated (ratio to haproxy)", "saturated", "%.0f", "haproxy", func(l line) float64 { return l.Rate })
-	all.row("CPU s per 100k calls, saturated (ratio to haproxy)", "saturated", "%.2f", "haproxy", func(l line) float64 { return l.CPU })
+	for _, shape := range [][2]string{{"saturated", "50 clients"}, {"few", "8 clients"}} {
+		title := ", saturated by " + shape[1] + " (ratio to haproxy)"
+		all.row("calls/s"+title, shape[0], "%.0f", "haproxy", func(l line) float64 { return l.Rate })
+		all.row("CPU s per 100k calls"+title, shape[0], "%.2f", "haproxy", func(l line) float64 { return l.CPU })
+	}
 	all.row("CPU s per 100k calls at 3,000/s", "rate3000", "%.2f", "haproxy", func(l line) float64 { return l.CPU })
 	all.added("p50 added, one call at a time, µs", "one", p50)
 	all.added("p99 added, one call at a time, µs", "one", p99)

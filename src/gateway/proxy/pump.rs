@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -17,6 +18,9 @@ use http::request::Parts;
 use super::upload::Upload;
 use crate::gateway::{glimpse::Glimpse, operation::Operation};
 
+/// Most bytes of a body that h2 takes before it has sent the head: a frame of HTTP/2's own default size.
+const WITH_HEAD: usize = 16 << 10;
+
 /// Copies a request body; done when its end was passed on, or when the upstream wants no more of it.
 ///
 /// At most one frame is held: the next is taken from the client when this one was accepted upstream.
@@ -28,12 +32,14 @@ pub(super) struct Pump {
     glimpse: Option<Glimpse>,
     /// The head, for another connection; gone with the first frame taken.
     spare: Option<Box<Parts>>,
+    /// Nothing of the body was given to h2 yet.
+    starts: bool,
 }
 
 impl Pump {
     pub(super) fn new(body: Upload, send: SendStream<Bytes>, operation: &Operation, spare: Option<Box<Parts>>) -> Self {
         let (sent, glimpse) = (operation.request_bytes.clone(), operation.glimpse());
-        Self { body, send, held: Bytes::new(), sent, glimpse, spare }
+        Self { body, send, held: Bytes::new(), sent, glimpse, spare, starts: true }
     }
 
     /// Head and body, if nothing was taken from the body yet: then the call may be sent on another connection.
@@ -43,6 +49,12 @@ impl Pump {
 
     /// Sends what is held; an error means that the upstream takes no more.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        // h2 grants no capacity before the head has left. What is there already leaves with it, in one record and one write.
+        if self.starts && (1..=WITH_HEAD).contains(&self.held.len()) {
+            self.starts = false;
+            let (held, last) = (mem::take(&mut self.held), self.body.is_end_stream());
+            self.send.send_data(held, last)?;
+        }
         while !self.held.is_empty() {
             self.send.reserve_capacity(self.held.len());
             let mut room = self.send.capacity();

@@ -14,6 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
+use super::cork::Cork;
 use crate::gateway::{link, tls};
 
 /// Streams the gateway opens on one connection at most; below the peer's limit nothing queues unseen.
@@ -100,7 +101,7 @@ impl Connector {
             Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
             None => Box::new(tcp),
         };
-        let (send, mut connection) = builder().handshake(stream).await.map_err(io::Error::other)?;
+        let (send, mut connection) = builder().handshake(Cork::new(stream)).await.map_err(io::Error::other)?;
         let pings = connection.ping_pong();
         let driver = tokio::spawn(async move {
             drive(connection, pings).await;
