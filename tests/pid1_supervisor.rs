@@ -204,10 +204,10 @@ async fn play(name: &str, handle: &Handle) {
             let before = until(handle, |all| all.iter().any(|c| c.pid.is_some())).await;
             handle.ready("engine");
             signal(before[0].pid.unwrap(), nix::sys::signal::Signal::SIGSTOP);
-            handle.failed_probe("engine");
-            handle.failed_probe("engine");
+            handle.failed_probe("engine", None);
+            handle.failed_probe("engine", None);
             handle.answered("engine");
-            (0..3).for_each(|_| handle.failed_probe("engine"));
+            (0..3).for_each(|_| handle.failed_probe("engine", None));
             let after = until(handle, |all| all[0].pid.is_some() && all[0].pid != before[0].pid).await;
             println!("last exit: {:?}", after[0].last_exit);
             handle.stop("seen");

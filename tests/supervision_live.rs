@@ -10,7 +10,11 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        ptrace::{self, Options},
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
     unistd::Pid,
 };
 use serde_json::Value;
@@ -84,6 +88,31 @@ impl Scene {
         fs::read_to_string(self.path("log")).unwrap()
     }
 
+    /// Holds one thread of it still, as one that hangs in a system call or spins is for all others, and waits for its
+    /// successor.
+    fn survives_a_hang_of_a_thread(&self, name: &str, thread: &str) {
+        let before = self.child(name, |c| c["state"] == "ready");
+        let named = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == thread;
+        let mut tasks = fs::read_dir(format!("/proc/{}/task", before["pid"])).unwrap().map(Result::unwrap);
+        let held = tasks.find(named).expect("there is such a thread").file_name();
+        let held = Pid::from_raw(held.to_str().unwrap().parse().unwrap());
+        let (stopped, is_held) = std::sync::mpsc::channel();
+        let holder = thread::spawn(move || {
+            ptrace::seize(held, Options::empty()).unwrap();
+            ptrace::interrupt(held).unwrap();
+            // Until it is killed, which nobody else may be told of before us.
+            while !matches!(waitpid(held, Some(WaitPidFlag::__WALL)), Ok(WaitStatus::Signaled(..) | WaitStatus::Exited(..)) | Err(_)) {
+                let _ = stopped.send(());
+            }
+        });
+        is_held.recv().unwrap();
+        let after = self.child(name, |c| c["state"] == "ready" && c["restarts"] == 1);
+        holder.join().unwrap();
+        assert_ne!(after["pid"], before["pid"]);
+        let last = after["last_exit"].as_str().unwrap();
+        assert!(last.ends_with(&format!("hung: unanswered probes: 1 ({thread})")), "{last}");
+    }
+
     /// Stops it, as a process that hangs looks, and waits for its successor.
     fn survives_a_hang_of(&self, name: &str) {
         let before = self.child(name, |c| c["state"] == "ready");
@@ -113,6 +142,17 @@ fn a_gateway_that_hangs_is_found_and_restarted_and_status_says_why() {
     // Nothing stands behind it, which is no failure of its own.
     let scene = Scene::new(&NOTHING_BEHIND).start();
     scene.survives_a_hang_of("gateway");
+}
+
+#[test]
+fn one_thread_of_the_gateway_that_hangs_is_found_while_the_rest_goes_on_and_status_names_it() {
+    let mut more = NOTHING_BEHIND.to_vec();
+    more.extend([("WARDEN_GATEWAY_THREADS", "3"), ("WARDEN_DRAIN_TIMEOUT", "1s")]);
+    let scene = Scene::new(&more).start();
+    scene.survives_a_hang_of_a_thread("gateway", "worker-1");
+    let log = scene.log();
+    assert!(log.contains("worker-1 of the gateway gives no sign of life while the rest of it goes on"), "{log}");
+    assert!(log.contains("a worker did not end within 3s: leaving without it"), "{log}");
 }
 
 #[test]

@@ -31,18 +31,26 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Passes the gateway's reports on: what is healthy has its back-off reset, what is silent is found.
 pub(super) async fn watch_health(warden: Rc<Warden>) {
     let mut health = warden.parent.health();
-    let (mut was_serving, mut was_silent) = (false, 0);
+    let (mut was_serving, mut was_silent, mut was_stuck) = (false, 0, 0);
     while health.changed().await.is_ok() {
         let now = health.borrow_and_update().clone();
-        if now.reported {
+        if now.reported && now.worker_silent == 0 {
             warden.supervisor.ready(GATEWAY);
         }
+        if now.worker_silent > was_stuck {
+            let worker = &now.silent_worker;
+            warn!("{worker} of the gateway gives no sign of life while the rest of it goes on: {} in a row", now.worker_silent);
+            warden.supervisor.failed_probe(GATEWAY, Some(worker));
+        } else if now.worker_silent < was_stuck {
+            warden.supervisor.answered(GATEWAY);
+        }
+        was_stuck = now.worker_silent;
         if vouches_for_temporal(&warden, &now) {
             warden.supervisor.ready(TEMPORAL);
         }
         if now.upstream_silent > was_silent {
             warn!("Temporal leaves probes without any answer: {} in a row", now.upstream_silent);
-            warden.supervisor.failed_probe(TEMPORAL);
+            warden.supervisor.failed_probe(TEMPORAL, None);
         } else if now.upstream_silent < was_silent {
             warden.supervisor.answered(TEMPORAL);
         }
@@ -57,7 +65,7 @@ pub(super) async fn watch_health(warden: Rc<Warden>) {
     }
 }
 
-/// Finds a gateway that hangs: it stays silent.
+/// Finds a gateway that hangs as a whole: it stays silent. One of its workers is found by the gateway itself.
 pub(super) async fn watch_gateway(warden: Rc<Warden>) {
     let mut heard = warden.parent.heard();
     let mut silent = false;
@@ -65,7 +73,7 @@ pub(super) async fn watch_gateway(warden: Rc<Warden>) {
         let was_silent = silent;
         silent = tokio::time::timeout(SILENCE, heard.changed()).await.is_err();
         match (was_silent, silent) {
-            (_, true) => warden.supervisor.failed_probe(GATEWAY),
+            (_, true) => warden.supervisor.failed_probe(GATEWAY, None),
             (true, false) => warden.supervisor.answered(GATEWAY),
             (false, false) => {}
         }

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     audit::{Recorder, Settings, receive_files},
+    beats,
     clients::Clients,
     confine::{Wall, confine},
     descriptors::Descriptors,
@@ -36,6 +37,9 @@ use crate::{clock, secret::Secret, telemetry};
 /// How long the audit log may take to be flushed when PID 1 is gone.
 const FLUSH: Duration = Duration::from_secs(2);
 
+/// How long beyond the drain's limit a worker may take to end; one that hangs never does.
+const STUCK: Duration = Duration::from_secs(2);
+
 /// Why the gateway ended.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -47,6 +51,8 @@ enum Error {
     Silent(&'static str),
     #[error("gateway: PID 1 is gone")]
     Orphaned,
+    #[error("gateway: a worker did not end within {0:?}: leaving without it, its calls are cut off")]
+    Stuck(Duration),
     #[error("gateway: expected {expected} on the link")]
     Protocol { expected: &'static str },
 }
@@ -132,9 +138,9 @@ async fn serve(descriptors: Descriptors, signals: StopSignal, hello: Hello) -> R
     }
     let (control, shared) = Control::new(hello, serving, recorder, phase, to);
     let workers = Workers::start(&shared).map_err(io("the workers"))?;
-    let mut acceptors = vec![tokio::spawn(accept(descriptors.listen, false, shared.clone(), workers.sockets()))];
+    let mut acceptors = vec![tokio::spawn(accept(descriptors.listen, false, shared.clone(), workers.queues()))];
     if let Some(plaintext) = descriptors.plaintext.filter(|_| shared.hello.plaintext) {
-        acceptors.push(tokio::spawn(accept(plaintext, true, shared.clone(), workers.sockets())));
+        acceptors.push(tokio::spawn(accept(plaintext, true, shared.clone(), workers.queues())));
     }
     if let Some(door) = descriptors.metrics.filter(|_| shared.hello.metrics) {
         metrics::open(door, shared.clone()).map_err(io("the metrics"))?;
@@ -252,7 +258,7 @@ impl Control {
         from: OwnedReadHalf,
         signals: StopSignal,
         acceptors: Vec<AbortHandle>,
-        workers: Workers,
+        mut workers: Workers,
     ) -> Result<(), Error> {
         let version = self.shared.serving.load().version;
         tell(&mut self.to, &FromGateway::Switched { version }).await?;
@@ -263,6 +269,8 @@ impl Control {
         let period = Duration::from_millis(self.shared.hello.health_interval_ms.max(1));
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut rounds = interval(beats::PERIOD);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (answer, mut answers) = mpsc::channel(4);
         loop {
             tokio::select! {
@@ -293,6 +301,10 @@ impl Control {
                 Ok(()) = audit.changed() => {
                     let failing = audit.borrow_and_update().clone();
                     self.health.send_modify(|parts| parts.audit = failing);
+                }
+                _ = rounds.tick() => {
+                    let stuck = workers.ask();
+                    self.health.send_if_modified(|parts| std::mem::replace(&mut parts.stuck, stuck) != parts.stuck);
                 }
                 Ok(()) = health.changed() => self.report(&mut health).await?,
                 _ = ticks.tick() => {
@@ -330,10 +342,19 @@ impl Control {
         let _ = tell(&mut self.to, &FromGateway::Health(report)).await;
         acceptors.iter().for_each(AbortHandle::abort);
         self.draining.send_replace(true);
-        workers.end().await;
-        self.shared.knocks.sum_up(&self.shared.recorder).await;
-        self.shared.recorder.close().await;
-        Ok(())
+        let limit = Duration::from_millis(self.shared.hello.drain_timeout_ms) + STUCK;
+        let all_ended = timeout(limit, workers.end()).await.is_ok();
+        let rest = async {
+            self.shared.knocks.sum_up(&self.shared.recorder).await;
+            self.shared.recorder.close().await;
+        };
+        if all_ended {
+            rest.await;
+            return Ok(());
+        }
+        // A worker that hangs may hold what the rest waits for.
+        let _ = timeout(FLUSH, rest).await;
+        Err(Error::Stuck(limit))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Whether the whole serves: a pure fold of phase, probe and audit log, and how `/health` says it.
 
 use super::{
+    beats::Stuck,
     link::{Health, Phase},
+    listener::Workers,
     serving::{Serving, Shared},
 };
 use crate::config::{AuditFail, AuthMode, EngineKind};
@@ -17,6 +19,8 @@ pub(super) struct Parts {
     pub probed_ms: i64,
     /// Probes in a row without any answer.
     pub silent: u32,
+    /// A worker that does not turn.
+    pub stuck: Option<Stuck>,
     /// Why the audit log can't be written.
     pub audit: Option<String>,
     /// Whether that refuses calls.
@@ -27,7 +31,8 @@ impl Parts {
     /// Before anything is known.
     pub(super) fn unknown(audit_fail: AuditFail) -> Self {
         let phase = Phase::Starting { doing: "starting".to_owned() };
-        Self { phase, probe: Err("not probed yet".to_owned()), probed_ms: 0, silent: 0, audit: None, audit_fail }
+        let probe = Err("not probed yet".to_owned());
+        Self { phase, probe, probed_ms: 0, silent: 0, stuck: None, audit: None, audit_fail }
     }
 
     /// Why it does not serve; `None` = it serves.
@@ -55,6 +60,8 @@ impl Parts {
             upstream_ok: self.probe.is_ok(),
             probed_ms: self.probed_ms,
             upstream_silent: self.silent,
+            worker_silent: self.stuck.as_ref().map_or(0, |stuck| stuck.rounds),
+            silent_worker: self.stuck.as_ref().map(|stuck| Workers::name(stuck.worker)).unwrap_or_default(),
             upstream_detail: detail.clone(),
             audit_ok: self.audit.is_none(),
             connections: shared.places.taken() as u64,
@@ -131,6 +138,7 @@ mod tests {
             probe: Ok("ok".to_owned()),
             probed_ms: 0,
             silent: 0,
+            stuck: None,
             audit: None,
             audit_fail: AuditFail::Closed,
         }

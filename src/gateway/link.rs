@@ -308,6 +308,12 @@ pub struct Health {
     /// Probes in a row that got no answer at all, not even to a question that reads no database.
     #[serde(default)]
     pub upstream_silent: u32,
+    /// Rounds in a row in which a worker gave no sign of life; that of the one silent for longest.
+    #[serde(default)]
+    pub worker_silent: u32,
+    /// Which one; empty while all turn.
+    #[serde(default)]
+    pub silent_worker: String,
     /// The probe's own words.
     pub upstream_detail: String,
     /// Whether audit records are being written.

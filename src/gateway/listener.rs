@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    beats::{Beat, Beats, Stuck},
     connection, running,
     service::Worker,
     serving::{Place, Shared},
@@ -30,9 +31,21 @@ pub(super) struct Socket {
     place: Place,
 }
 
+/// What a worker gets through its queue.
+pub(super) enum Dealt {
+    /// To serve.
+    Socket(Socket),
+    /// To answer: the number of a round.
+    Ask(u64),
+}
+
+/// A worker's queue.
+pub(super) type Queue = mpsc::UnboundedSender<Dealt>;
+
 /// The worker threads.
 pub(super) struct Workers {
-    sockets: Vec<mpsc::UnboundedSender<Socket>>,
+    queues: Vec<Queue>,
+    beats: Beats,
     ended: Vec<oneshot::Receiver<()>>,
 }
 
@@ -45,39 +58,52 @@ impl Workers {
         }
     }
 
+    /// The name of its thread.
+    pub(super) fn name(number: usize) -> String {
+        format!("worker-{number}")
+    }
+
     /// Starts them.
     pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
-        let mut workers = Self { sockets: Vec::new(), ended: Vec::new() };
+        let mut workers = Self { queues: Vec::new(), beats: Beats::default(), ended: Vec::new() };
         for number in 0..shared.pools.len() {
-            let (socket, sockets) = mpsc::unbounded_channel();
+            let (queue, dealt) = mpsc::unbounded_channel();
+            let beat = workers.beats.add();
             let (end, ended) = oneshot::channel();
             let (pool, tally) = (shared.pools[number].clone(), shared.tallies[number].clone());
             let (recorder, bell) = shared.recorder.at_worker();
             let (shared, running, unread) = (shared.clone(), Arc::default(), Arc::default());
             let worker = Arc::new(Worker { shared, pool, running, recorder, tally, unread });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            thread::Builder::new().name(Self::name(number)).spawn(move || {
                 runtime.spawn(bell.clone().tell());
-                runtime.block_on(work(worker, sockets));
+                runtime.block_on(work(worker, dealt, beat));
                 // Dropping the runtime drops what is left of calls, and so writes their records.
                 drop(runtime);
                 bell.queue();
                 let _ = end.send(());
             })?;
-            workers.sockets.push(socket);
+            workers.queues.push(queue);
             workers.ended.push(ended);
         }
         Ok(workers)
     }
 
     /// Where accepted sockets go.
-    pub(super) fn sockets(&self) -> Vec<mpsc::UnboundedSender<Socket>> {
-        self.sockets.clone()
+    pub(super) fn queues(&self) -> Vec<Queue> {
+        self.queues.clone()
+    }
+
+    /// Asks each for a sign of life; who gave none since the last time.
+    pub(super) fn ask(&mut self) -> Option<Stuck> {
+        let (round, stuck) = self.beats.next();
+        self.queues.iter().for_each(|queue| drop(queue.send(Dealt::Ask(round))));
+        stuck
     }
 
     /// Waits until every worker has ended; they do when all acceptors are gone and connections are over.
     pub(super) async fn end(self) {
-        drop(self.sockets);
+        drop(self.queues);
         for ended in self.ended {
             let _ = ended.await;
         }
@@ -85,16 +111,17 @@ impl Workers {
 }
 
 /// One worker: serves what it is dealt; after the last socket it waits as long as the drain may take.
-async fn work(worker: Arc<Worker>, mut sockets: mpsc::UnboundedReceiver<Socket>) {
+async fn work(worker: Arc<Worker>, mut dealt: mpsc::UnboundedReceiver<Dealt>, beat: Beat) {
     let mut connections = JoinSet::new();
     tokio::spawn(running::attend(worker.running.clone(), worker.shared.clone()));
     tokio::spawn(unread::attend(worker.unread.clone()));
     loop {
         tokio::select! {
-            socket = sockets.recv() => match socket {
-                Some(socket) => {
+            dealt = dealt.recv() => match dealt {
+                Some(Dealt::Socket(socket)) => {
                     connections.spawn(serve(worker.clone(), socket));
                 }
+                Some(Dealt::Ask(round)) => beat.answer(round),
                 None => break,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -129,7 +156,7 @@ pub(super) async fn accept(
     listener: std::net::TcpListener,
     plaintext: bool,
     shared: Arc<Shared>,
-    workers: Vec<mpsc::UnboundedSender<Socket>>,
+    workers: Vec<Queue>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -145,7 +172,7 @@ pub(super) async fn accept(
             }
         };
         if let Ok(tcp) = tcp.into_std() {
-            let _ = worker.send(Socket { tcp, address, plaintext, place });
+            let _ = worker.send(Dealt::Socket(Socket { tcp, address, plaintext, place }));
         }
     }
     Ok(())

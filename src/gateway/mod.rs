@@ -4,7 +4,8 @@
 //! request with `authenticate`, `authorize`, the table in [`methods`] and what a [`policy`] opens beyond it; `proxy` streams it over the worker's own
 //! connections in `upstream`; `operation` leaves one record of it in `audit`. Calls under way are in `running`, to be ended with their token.
 //! What a request names is read by `namespace` from its `wire` format, in a `glimpse` as it passes; only for a token of
-//! some namespaces the first message is read before (`narrow`) and judged by all that it reaches (`reach`). `control` is the process, which [`confine`]s itself. What happens is counted in [`metrics`].
+//! some namespaces the first message is read before (`narrow`) and judged by all that it reaches (`reach`). `control` is the process, which [`confine`]s itself. What happens is counted in [`metrics`];
+//! that every worker turns is asked by `beats`.
 
 pub mod confine;
 #[cfg(any(fuzzing, test))]
@@ -18,6 +19,7 @@ pub mod policy;
 mod audit;
 mod authenticate;
 mod authorize;
+mod beats;
 mod clients;
 mod connection;
 mod control;

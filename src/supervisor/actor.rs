@@ -141,7 +141,10 @@ impl Supervisor {
         match command {
             Command::Supervise(child) => self.supervise(child, on),
             Command::Ready(name) => self.about(name, Event::Ready, on),
-            Command::ProbeFailed(name) => self.about(name, Event::ProbeFailed, on),
+            Command::ProbeFailed(name, part) => {
+                self.slots.iter_mut().filter(|slot| slot.child.name == name).for_each(|slot| slot.silent.clone_from(&part));
+                self.about(name, Event::ProbeFailed, on);
+            }
             Command::Answered(name) => self.about(name, Event::Answered, on),
             Command::Restart(name) => self.about(name, Event::Restart, on),
             Command::Run(spec, reply) => drop(reply.send(self.start_task(spec))),

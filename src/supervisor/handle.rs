@@ -22,7 +22,7 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 pub(super) enum Command {
     Supervise(Child),
     Ready(&'static str),
-    ProbeFailed(&'static str),
+    ProbeFailed(&'static str, Option<String>),
     Answered(&'static str),
     Restart(&'static str),
     Run(ChildSpec, oneshot::Sender<Result<Running, Error>>),
@@ -64,9 +64,9 @@ impl Handle {
         self.send(Command::Ready(name));
     }
 
-    /// Tells that a probe of the child failed.
-    pub fn failed_probe(&self, name: &'static str) {
-        self.send(Command::ProbeFailed(name));
+    /// Tells that a probe of the child failed: of this part of it, or of the whole.
+    pub fn failed_probe(&self, name: &'static str, part: Option<&str>) {
+        self.send(Command::ProbeFailed(name, part.map(str::to_owned)));
     }
 
     /// Tells that a probe of the child succeeded, after some had failed.

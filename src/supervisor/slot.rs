@@ -18,18 +18,20 @@ pub(super) struct Slot {
     pub(super) state: State,
     pub(super) since: OffsetDateTime,
     pub(super) last_exit: Option<String>,
-    /// Why it was told to end, until it has.
-    told: Option<Why>,
+    /// The part of it that left the last probe unanswered; `None` = the whole.
+    pub(super) silent: Option<String>,
+    /// Why it was told to end, in words behind its end, until it has.
+    told: Option<String>,
 }
 
 impl Slot {
     pub(super) fn new(child: Child) -> Self {
         let (state, since) = (State::Waiting, clock::now());
-        Self { child, pid: None, starts: 0, state, since, last_exit: None, told: None }
+        Self { child, pid: None, starts: 0, state, since, last_exit: None, silent: None, told: None }
     }
 
     pub(super) fn ask(&mut self, why: Why) {
-        self.told = Some(why);
+        self.told = Some(format!(", {why}"));
         tracing::info!(child = self.child.name, "asking it to stop");
         if let Some(ask) = &mut self.child.ask {
             ask();
@@ -38,15 +40,15 @@ impl Slot {
 
     /// For `status`: how it ended, and why if that was our doing.
     pub(super) fn note_end(&mut self, exit: Exit) {
-        let why = self.told.take().map(|why| format!(", {why}"));
-        self.last_exit = Some(format!("{exit}{}", why.unwrap_or_default()));
+        self.last_exit = Some(format!("{exit}{}", self.told.take().unwrap_or_default()));
     }
 
     pub(super) fn terminate(&mut self, why: Why) {
         let child = self.child.name;
         // What it was asked for stays the reason when it takes too long.
         if why != Why::AskedTooLong {
-            self.told = Some(why);
+            let part = self.silent.as_ref().filter(|_| matches!(why, Why::Hung(_)));
+            self.told = Some(part.map_or_else(|| format!(", {why}"), |part| format!(", {why} ({part})")));
         }
         match why {
             Why::Stop | Why::Restart => tracing::info!(child, "sending SIGTERM"),
@@ -56,7 +58,7 @@ impl Slot {
             Why::NeverReady => {
                 tracing::warn!(child, waited = ?self.child.policy.start_limit, "not ready in time: restarting it");
             }
-            Why::Hung(probes) => tracing::warn!(child, probes, "its probes fail: restarting it"),
+            Why::Hung(probes) => tracing::warn!(child, probes, part = self.silent, "its probes fail: restarting it"),
         }
         self.pid.into_iter().for_each(terminate_group);
     }
