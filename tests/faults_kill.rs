@@ -6,6 +6,7 @@ mod gateway;
 mod warden_scene;
 
 use std::{
+    collections::BTreeSet,
     hash::{BuildHasher as _, RandomState},
     thread,
     time::{Duration, Instant},
@@ -52,14 +53,14 @@ fn assert_sound(scene: &Scene, own: &Own, after: &str) {
     assert!(verify.status.success(), "after {after}: {}", String::from_utf8_lossy(&verify.stdout));
 }
 
-/// Starts the warden, asks it for a rotation, kills it before its `nth` change, and says how that ended.
-async fn kill_before(scene: &Scene, (args, _): Rotation, nth: usize) -> End {
+/// Starts the warden, asks it for a rotation, and does with it `what` until that is answered.
+async fn trace(scene: &Scene, (args, _): Rotation, what: impl FnOnce(Traced, &mut dyn FnMut() -> bool) -> End) -> End {
     let warden = scene.warden();
     assert_serves(scene, "the start").await;
     let traced = Traced::seize(warden.pid());
     let mut command = scene.command(args);
     let asking = thread::spawn(move || command.output().unwrap());
-    let end = traced.kill_before(nth, || asking.is_finished());
+    let end = what(traced, &mut || asking.is_finished());
     let output = asking.join().unwrap();
     if let End::Passed(_) = end {
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -67,34 +68,60 @@ async fn kill_before(scene: &Scene, (args, _): Rotation, nth: usize) -> End {
     end
 }
 
-/// Kills before the changes `first`, `first + stride`, … of a rotation, and looks at what is left.
-async fn sweep(scene: &Scene, rotation: Rotation, (first, stride): (usize, usize), own: &Own) {
+async fn kill_before(scene: &Scene, rotation: Rotation, nth: usize) -> End {
+    trace(scene, rotation, |traced, over| traced.kill_before(nth, over)).await
+}
+
+/// Before which changes to kill, by the environment: every `FAULTS_STRIDE`-th from `first`; or, with `FAULTS_STEPS`, the
+/// first and the last of each kind of step, as a run that is left alone shows them.
+async fn kills(scene: &Scene, rotation: Rotation, first: usize) -> Box<dyn Iterator<Item = usize>> {
+    if std::env::var_os("FAULTS_STEPS").is_none() {
+        return Box::new((first..).step_by(number("FAULTS_STRIDE", 80)));
+    }
+    prepare(scene, rotation);
+    let mut steps = Vec::new();
+    let end = trace(scene, rotation, |traced, over| {
+        traced.look_before_each(over, |change| steps.push(change.step(scene.folder.path())))
+    })
+    .await;
+    assert!(matches!(end, End::Passed(_)), "{end:?}");
+    // Beyond the last: how it ends when it is left alone.
+    Box::new(first_and_last(&steps).into_iter().chain([usize::MAX]))
+}
+
+/// Positions of the first and the last of each kind.
+fn first_and_last(steps: &[String]) -> BTreeSet<usize> {
+    let is_edge = |at: &usize| !steps[..*at].contains(&steps[*at]) || !steps[at + 1..].contains(&steps[*at]);
+    (0..steps.len()).filter(is_edge).collect()
+}
+
+/// Kills before those changes of a rotation, and looks at what is left.
+async fn sweep(scene: &Scene, rotation: Rotation, first: usize, own: &Own) {
     let began = Instant::now();
-    let mut calls = Vec::new();
-    for nth in (first..).step_by(stride) {
+    let (mut killed, mut most) = (Vec::new(), 0);
+    for nth in kills(scene, rotation, first).await {
         prepare(scene, rotation);
         let end = kill_before(scene, rotation, nth).await;
         let after = format!("{:?} and a kill before change {nth}: {end:?}", rotation.0);
         assert_sound(scene, own, &after);
         match end {
-            End::Killed(call) => calls.push(call),
+            End::Killed(change) => killed.push(change.step(scene.folder.path())),
             End::Passed(changes) => {
-                let kills = calls.len();
-                calls.sort_unstable();
-                calls.dedup();
-                println!(
-                    "{:?}: {changes} changes, {kills} kills, before {calls:?}, {:.0?}",
-                    rotation.0,
-                    began.elapsed()
-                );
-                return;
+                most = changes;
+                if nth >= changes {
+                    break;
+                }
             }
             End::Ended(_) => panic!("the warden ended by itself: {after}"),
         }
     }
+    let (kills, took) = (killed.len(), began.elapsed());
+    killed.sort_unstable();
+    killed.dedup();
+    println!("{:?}: {most} changes, {kills} kills before {} kinds of step, {took:.0?}", rotation.0, killed.len());
 }
 
-/// `FAULTS_STRIDE=1` kills before every change of every rotation.
+/// `FAULTS_STRIDE=1` kills before every change of every rotation, `FAULTS_STEPS=1` at each kind of step.
 #[tokio::test]
 async fn killed_before_any_change_of_a_rotation_the_next_start_serves_a_whole_set() {
     if !in_own_mounts("killed_before_any_change_of_a_rotation_the_next_start_serves_a_whole_set") {
@@ -105,7 +132,7 @@ async fn killed_before_any_change_of_a_rotation_the_next_start_serves_a_whole_se
     let witness = Witness::of(folders(&scene), look);
     let stride = number("FAULTS_STRIDE", 80);
     for (at, rotation) in ROTATIONS.into_iter().enumerate() {
-        sweep(&scene, rotation, (at * stride / ROTATIONS.len(), stride), &own).await;
+        sweep(&scene, rotation, at * stride / ROTATIONS.len(), &own).await;
         witness.check();
     }
     let _last = scene.warden();
@@ -113,8 +140,12 @@ async fn killed_before_any_change_of_a_rotation_the_next_start_serves_a_whole_se
     println!("a reader saw {} different sets, none mixed", witness.end());
 }
 
-/// Kills a start before its change `nth`. What a start finds is laid out by `prepare`.
-async fn kill_start(upstream: &str, nth: usize, prepare: impl Fn(&Scene)) -> End {
+/// A start, with which `what` is done until the gateway is started. What it finds is laid out by `prepare`.
+async fn trace_start(
+    upstream: &str,
+    prepare: impl Fn(&Scene),
+    what: impl FnOnce(Traced, &mut dyn FnMut() -> bool, &Scene) -> End,
+) -> End {
     let mut scene = Scene::empty(upstream);
     // Due from the beginning: a start that finds certificates renews them.
     scene.set("WARDEN_CERT_TTL", "2m");
@@ -129,8 +160,9 @@ async fn kill_start(upstream: &str, nth: usize, prepare: impl Fn(&Scene)) -> End
     let traced = Traced::start(scene.command(&["run"]));
     // The gateway is started when the material is there.
     let children = format!("/proc/{0}/task/{0}/children", traced.id());
-    let end = traced.kill_before(nth, || std::fs::read_to_string(&children).is_ok_and(|list| !list.is_empty()));
-    let after = format!("a kill of a start before change {nth}: {end:?}");
+    let mut over = || std::fs::read_to_string(&children).is_ok_and(|list| !list.is_empty());
+    let end = what(traced, &mut over, &scene);
+    let after = format!("a kill of a start: {end:?}");
     assert_whole(&scene, &after);
     assert_secret(&scene, &after);
     assert!(before[0].is_none() || keys() == before, "after {after}: another CA or signing key");
@@ -166,17 +198,25 @@ async fn killed_before_any_change_of_a_start_the_next_start_serves_and_no_key_is
     let empty: &dyn Fn(&Scene) = &|_| {};
     let flat: &dyn Fn(&Scene) = &|scene| lay_flat(&donor, scene);
     for (what, prepare) in [("an empty volume", empty), ("files laid there by hand", flat)] {
+        let mut steps = Vec::new();
+        let note = |traced: Traced, over: &mut dyn FnMut() -> bool, scene: &Scene| {
+            traced.look_before_each(over, |change| steps.push(change.step(scene.folder.path())))
+        };
+        trace_start(&upstream, prepare, note).await;
+        let chosen: Vec<_> = match std::env::var_os("FAULTS_STEPS") {
+            Some(_) => first_and_last(&steps).into_iter().collect(),
+            None => (stride / 2..steps.len()).step_by(stride).collect(),
+        };
         let mut kills = 0;
-        for nth in (stride / 2..).step_by(stride) {
-            match kill_start(&upstream, nth, prepare).await {
+        for nth in chosen {
+            match trace_start(&upstream, prepare, |traced, over, _| traced.kill_before(nth, over)).await {
                 End::Killed(_) => kills += 1,
-                End::Passed(changes) => {
-                    println!("a start on {what}: {changes} changes, {kills} kills");
-                    break;
-                }
+                // A change fewer than the first time.
+                End::Passed(_) => {}
                 End::Ended(_) => panic!("the warden ended by itself"),
             }
         }
+        println!("a start on {what}: {} changes, {kills} kills", steps.len());
     }
 }
 

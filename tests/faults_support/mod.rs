@@ -1,6 +1,7 @@
 //! A volume with its bundles, in mounts of this test's own; what must hold after any fault.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod states;
 pub mod trace;
 pub mod witness;
 
@@ -102,13 +103,22 @@ pub fn published(scene: &Scene, bundle: &str) -> PathBuf {
 
 /// The server's folder and those of the bundles.
 pub fn folders(scene: &Scene) -> Vec<PathBuf> {
-    let bundles = BUNDLES.map(|bundle| published(scene, bundle));
-    [scene.folder.path().join("certs")].into_iter().chain(bundles).filter(|path| path.exists()).collect()
+    folders_below(scene.folder.path())
+}
+
+/// The same below a copy of a scene's folder.
+pub fn folders_below(root: &Path) -> Vec<PathBuf> {
+    let bundles = BUNDLES.map(|bundle| root.join("published").join(bundle));
+    [root.join("certs")].into_iter().chain(bundles).filter(|path| path.exists()).collect()
 }
 
 /// Each folder holds a set that belongs together, or none yet.
 pub fn assert_whole(scene: &Scene, after: &str) {
-    for folder in folders(scene) {
+    assert_whole_below(scene.folder.path(), after);
+}
+
+pub fn assert_whole_below(root: &Path, after: &str) {
+    for folder in folders_below(root) {
         if let Some(look) = look(&folder) {
             mixed(&look).unwrap_or_else(|why| panic!("after {after}: {}: {why}", folder.display()));
         }
@@ -117,7 +127,11 @@ pub fn assert_whole(scene: &Scene, after: &str) {
 
 /// No private key, token or password can be read by everybody, in whatever half-made folder it lies.
 pub fn assert_secret(scene: &Scene, after: &str) {
-    for folder in folders(scene) {
+    assert_secret_below(scene.folder.path(), after);
+}
+
+pub fn assert_secret_below(root: &Path, after: &str) {
+    for folder in folders_below(root) {
         each_file(&folder, &mut |path, metadata| {
             let name = path.file_name().unwrap().to_string_lossy();
             let secret = name.ends_with(".jwt")

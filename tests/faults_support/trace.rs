@@ -1,11 +1,15 @@
-//! SIGKILL before the n-th change a process makes to its files, to the system call.
+//! SIGKILL before the n-th change a process makes to its files, to the system call; or a look at what lies there before
+//! every one of them.
 //!
 //! By ptrace(2), so that there is nothing in the program for it: what is killed is the program that ships, and no step
-//! can be forgotten. A process is ended at the entrance of the call, so that the call itself has not happened.
+//! can be forgotten. A process is held, or ended, at the entrance of the call, so that the call itself has not happened.
 
 use std::{
     collections::HashSet,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    fmt,
+    os::unix::{ffi::OsStrExt as _, fs::FileExt as _},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -20,11 +24,45 @@ use nix::{
     unistd::Pid,
 };
 
+/// A system call that changes a file, about to be made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// Its name.
+    pub call: &'static str,
+    /// What it changes.
+    pub path: PathBuf,
+}
+
+impl Change {
+    /// The step of a publication it belongs to: below `folder` the same words for every generation, and for every file
+    /// of one.
+    pub fn step(&self, folder: &Path) -> String {
+        let below = self.path.strip_prefix(folder).unwrap_or(&self.path);
+        let part = |part: &OsStr| {
+            let text = part.to_string_lossy();
+            if text.starts_with("..g") { "..gN".to_owned() } else { text.into_owned() }
+        };
+        let mut parts: Vec<_> = below.iter().map(part).collect();
+        if parts.iter().any(|part| part == "..gN")
+            && parts.last().is_some_and(|last| last != "..gN" && last != "manifest.json")
+        {
+            *parts.last_mut().unwrap() = "FILE".to_owned();
+        }
+        format!("{} {}", self.call, parts.join("/"))
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.call, self.path.display())
+    }
+}
+
 /// How it ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
-    /// Killed before this call.
-    Killed(&'static str),
+    /// Killed before this change.
+    Killed(Change),
     /// What was awaited happened first, after so many changes; killed then.
     Passed(usize),
     /// It ended by itself, after so many changes.
@@ -72,7 +110,20 @@ impl Traced {
     }
 
     /// Lets it run until its `nth` change (from 0), or until `over` says so, and kills it there.
-    pub fn kill_before(mut self, nth: usize, mut over: impl FnMut() -> bool) -> End {
+    pub fn kill_before(self, nth: usize, over: impl FnMut() -> bool) -> End {
+        self.run(over, |at, _| at == nth)
+    }
+
+    /// Lets it run until `over` says so, and kills it there. Before each change the thread that makes it is held while
+    /// `look` looks: what lies on the disk then is what a kill there would leave.
+    pub fn look_before_each(self, over: impl FnMut() -> bool, mut look: impl FnMut(&Change)) -> End {
+        self.run(over, |_, change| {
+            look(change);
+            false
+        })
+    }
+
+    fn run(mut self, mut over: impl FnMut() -> bool, mut kill_at: impl FnMut(usize, &Change) -> bool) -> End {
         let any = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
         let mut end = None;
         loop {
@@ -85,9 +136,9 @@ impl Traced {
                     return end.unwrap_or(End::Ended(self.changes));
                 }
                 Ok(WaitStatus::PtraceSyscall(thread)) => {
-                    if let Some(call) = self.change(thread) {
-                        if self.changes == nth && end.is_none() {
-                            end = Some(self.kill(End::Killed(call)));
+                    if let Some(change) = self.change(thread).filter(|_| end.is_none()) {
+                        if kill_at(self.changes, &change) {
+                            end = Some(self.kill(End::Killed(change)));
                         }
                         self.changes += 1;
                     }
@@ -108,38 +159,50 @@ impl Traced {
     }
 
     /// The call a thread is about to make, when it changes a file.
-    fn change(&mut self, thread: Pid) -> Option<&'static str> {
+    fn change(&mut self, thread: Pid) -> Option<Change> {
         if ptrace::syscall_info(thread).ok()?.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
             return None;
         }
-        let (number, third) = call(thread)?;
+        let (number, of) = call(thread)?;
         let new = (libc::O_CREAT | libc::O_EXCL) as u64;
-        match number {
-            libc::SYS_openat if third & new == new => {
+        let file = || std::fs::read_link(format!("/proc/{thread}/fd/{}", of[0])).ok();
+        let (call, path) = match number {
+            libc::SYS_openat if of[2] & new == new => {
                 self.writing.insert(thread);
-                Some("openat")
+                ("openat", named(thread, of[0], of[1]))
             }
-            libc::SYS_write => self.writing.remove(&thread).then_some("write"),
-            libc::SYS_mkdirat => Some("mkdirat"),
-            libc::SYS_symlinkat => Some("symlinkat"),
-            libc::SYS_renameat | libc::SYS_renameat2 => Some("renameat"),
-            libc::SYS_unlinkat => Some("unlinkat"),
-            libc::SYS_fchown => Some("fchown"),
-            libc::SYS_fchmod => Some("fchmod"),
-            libc::SYS_fsync => Some("fsync"),
-            _ => None,
-        }
+            libc::SYS_write if self.writing.remove(&thread) => ("write", file()),
+            libc::SYS_mkdirat => ("mkdirat", named(thread, of[0], of[1])),
+            libc::SYS_symlinkat => ("symlinkat", named(thread, of[1], of[2])),
+            libc::SYS_renameat | libc::SYS_renameat2 => ("renameat", named(thread, of[2], of[3])),
+            libc::SYS_unlinkat => ("unlinkat", named(thread, of[0], of[1])),
+            libc::SYS_fchown => ("fchown", file()),
+            libc::SYS_fchmod => ("fchmod", file()),
+            libc::SYS_fsync => ("fsync", file()),
+            _ => return None,
+        };
+        Some(Change { call, path: path.unwrap_or_default() })
     }
 }
 
-/// Number and third argument of the call a thread has stopped at.
-fn call(thread: Pid) -> Option<(libc::c_long, u64)> {
+/// Number and first four arguments of the call a thread has stopped at.
+fn call(thread: Pid) -> Option<(libc::c_long, [u64; 4])> {
     let registers = ptrace::getregs(thread).ok()?;
     #[cfg(target_arch = "x86_64")]
-    let found = (registers.orig_rax.cast_signed(), registers.rdx);
+    let found = (registers.orig_rax.cast_signed(), [registers.rdi, registers.rsi, registers.rdx, registers.r10]);
     #[cfg(target_arch = "aarch64")]
-    let found = (registers.regs[8].cast_signed(), registers.regs[2]);
+    let found =
+        (registers.regs[8].cast_signed(), [registers.regs[0], registers.regs[1], registers.regs[2], registers.regs[3]]);
     Some(found)
+}
+
+/// The path at an address of a thread's memory, below one of its open folders.
+fn named(thread: Pid, folder: u64, address: u64) -> Option<PathBuf> {
+    let mut bytes = [0; 256];
+    let read = std::fs::File::open(format!("/proc/{thread}/mem")).ok()?.read_at(&mut bytes, address).ok()?;
+    let name = bytes[..read].split(|byte| *byte == 0).next()?;
+    let folder = std::fs::read_link(format!("/proc/{thread}/fd/{folder}")).unwrap_or_default();
+    Some(folder.join(OsStr::from_bytes(name)))
 }
 
 /// A thread that was killed meanwhile needs no leave.
