@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use temporal_warden::tokens::{Grant, Refusal, Scope, Scopes, SigningKey, Verifier, jwks, mint};
+use temporal_warden::tokens::{Confirmation, Grant, Refusal, Scope, Scopes, SigningKey, Verifier, jwks, mint};
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
@@ -20,7 +20,7 @@ fn grant() -> Grant {
         sub: "temporal-client".to_owned(),
         scopes: Scope::Client.into(),
         namespaces: Some(vec!["default".to_owned()]),
-        cnf_x5t: Some("abc".to_owned()),
+        cnf_x5t: Some(Confirmation::exactly("abc".to_owned())),
         life: Duration::hours(1),
     }
 }
@@ -64,7 +64,7 @@ fn a_minted_token_passes_and_says_what_was_granted() {
     assert_eq!(verified.scopes, Scopes::from(Scope::Client));
     assert_eq!(verified.kid, key.public().kid);
     assert_eq!(verified.namespaces.as_deref(), Some(&["default".to_owned()][..]));
-    assert_eq!(verified.cnf_x5t.as_deref(), Some("abc"));
+    assert_eq!(verified.cnf_x5t, Some(Confirmation::exactly("abc".to_owned())));
     assert_eq!(verified.expires, NOW + Duration::hours(1));
     assert_eq!(verified.jti.len(), 36);
 }

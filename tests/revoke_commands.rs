@@ -167,7 +167,7 @@ fn a_minted_token_says_what_was_asked_and_nothing_senseless_is_minted() {
     let said = verifier.verify(&token, OffsetDateTime::now_utc()).unwrap();
     assert_eq!((said.sub.as_str(), said.scopes.to_string().as_str()), ("billing", "temporal-worker temporal-client"));
     assert_eq!(said.namespaces, Some(vec!["a".to_owned(), "b".to_owned()]));
-    assert_eq!(said.cnf_x5t, Some(scene.leaf("temporal-client.crt").x5t()));
+    assert_eq!(said.cnf_x5t.map(|cnf| cnf.x5t), Some(scene.leaf("temporal-client.crt").x5t()));
     assert!(said.expires - OffsetDateTime::now_utc() < time::Duration::hours(2));
     assert_eq!(
         claimed(&scene.done(&["token", "mint", "--scope", "temporal-worker"])).unwrap()["sub"],

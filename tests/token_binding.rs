@@ -1,4 +1,4 @@
-//! Tokens bound to a client certificate (RFC 8705): over no other connection, and one publication with it.
+//! Tokens bound to a client certificate (RFC 8705): over no connection without its key, and one publication with it.
 
 #[path = "gateway/mod.rs"]
 mod gateway;
@@ -10,18 +10,18 @@ use temporal_warden::{
     gateway::link::Revocations,
     pki::Certificate,
     rotation::{Event, Request, State, revoke},
-    tokens::{Grant, Scope, claimed, mint},
+    tokens::{Confirmation, Grant, Scope, claimed, mint},
 };
 use time::{Duration, OffsetDateTime};
 
-fn bound(gateway: &Gateway, x5t: Option<String>) -> String {
+fn bound(gateway: &Gateway, cnf: Option<Confirmation>) -> String {
     let grant = Grant {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
         sub: "shop".to_owned(),
         scopes: Scope::Client.into(),
         namespaces: None,
-        cnf_x5t: x5t,
+        cnf_x5t: cnf,
         life: Duration::hours(1),
     };
     client::bearer(&mint(&gateway.key, &grant, OffsetDateTime::now_utc()).unwrap())
@@ -34,7 +34,9 @@ async fn a_stolen_bound_token_is_worth_nothing_without_the_certificate() {
     let own = Certificate::all_from_pem(&pair.0).unwrap().remove(0);
     let mine = client::h2_over(gateway.tls(Some(pair), &[b"h2"]).await.unwrap()).await;
     let thief = gateway.connect().await;
-    let (tied, free) = (bound(&gateway, Some(own.x5t())), bound(&gateway, None));
+    let (tied, free) = (bound(&gateway, Some(Confirmation::exactly(own.x5t()))), bound(&gateway, None));
+    // As the warden's own are: by the certificate before a renewal that kept its key.
+    let before = bound(&gateway, Some(Confirmation { x5t: "another".to_owned(), spki: Some(own.spki()) }));
     for binding in [false, true] {
         let mut material = gateway.next_version();
         material.version += u64::from(binding);
@@ -47,9 +49,11 @@ async fn a_stolen_bound_token_is_worth_nothing_without_the_certificate() {
                 (reply.status(), reply.message())
             }
         };
-        assert_eq!(call(&mine, LIST, &tied).await.0, 0);
-        let (status, message) = call(&thief, LIST, &tied).await;
-        assert_eq!((status, message.contains("bound to another client certificate")), (16, true), "{message}");
+        for token in [&tied, &before] {
+            assert_eq!(call(&mine, LIST, token).await.0, 0);
+            let (status, message) = call(&thief, LIST, token).await;
+            assert_eq!((status, message.contains("bound to another client certificate")), (16, true), "{message}");
+        }
         let (status, message) = call(&mine, LIST, &free).await;
         assert_eq!((status, message.contains("mint --bind")), (if binding { 16 } else { 0 }, binding), "{message}");
         assert_eq!(call(&mine, INFO, &free).await.0, 0);
@@ -96,6 +100,41 @@ fn the_wardens_tokens_change_with_their_certificates_in_one_publication() {
     assert_pairs(&scene);
     let (_, events) = scene.start();
     assert_eq!(publications(&events), 0, "and then nothing more is due: {events:?}");
+}
+
+/// Whether the token may be used over the certificate, as the gateway judges.
+fn passes(token: &str, certificate: &str) -> bool {
+    let cnf: Confirmation = serde_json::from_value(claimed(token).unwrap()["cnf"].clone()).unwrap();
+    let leaf = Certificate::all_from_pem(certificate).unwrap().remove(0);
+    cnf.allows(&Confirmation { x5t: leaf.x5t(), spki: Some(leaf.spki()) })
+}
+
+/// Who reads `client.crt` and `client-token.jwt` one after the other may find them on two sides of a renewal.
+#[test]
+fn across_a_renewal_that_keeps_keys_token_and_certificate_of_both_sides_pass_together_and_across_new_keys_they_do_not()
+{
+    let mut scene = Scene::new();
+    scene.config.tokens.binding = true;
+    scene.start();
+    let read = |scene: &Scene| PAIRS.map(|(token, certificate)| (scene.read(token), scene.read(certificate)));
+    let mut before = read(&scene);
+    for keeps in [true, false] {
+        if keeps {
+            scene.later(Duration::days(70));
+            scene.start();
+        } else {
+            scene.apply(Request::Certificates { keep_keys: false }).unwrap();
+        }
+        let after = read(&scene);
+        for ((token, certificate), (next_token, next_certificate)) in before.iter().zip(&after) {
+            assert!(token != next_token && certificate != next_certificate);
+            assert_eq!((passes(token, next_certificate), passes(next_token, certificate)), (keeps, keeps));
+            assert!(passes(next_token, next_certificate));
+        }
+        // One client's token is nothing over another's certificate.
+        assert!(!passes(&after[2].0, &after[3].1));
+        before = after;
+    }
 }
 
 #[test]

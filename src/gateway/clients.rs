@@ -91,7 +91,7 @@ mod tests {
             issuer: "CN=ca".to_owned(),
             serial: "1".to_owned(),
             sha256: sha256.to_owned(),
-            x5t: String::new(),
+            proof: crate::tokens::Confirmation::exactly(String::new()),
             chain: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use rustls_pki_types::CertificateDer;
 
-use crate::pki::Certificate;
+use crate::{pki::Certificate, tokens::Confirmation};
 
 /// The client certificate of a connection.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub(super) struct Identity {
     pub serial: String,
     /// SHA-256, lower-case hex.
     pub sha256: String,
-    /// `x5t#S256` of RFC 8705, by which a token may be bound to it.
-    pub x5t: String,
+    /// By what a token may be bound to it (RFC 8705).
+    pub proof: Confirmation,
     /// As sent: leaf first.
     pub chain: Vec<CertificateDer<'static>>,
 }
@@ -39,13 +39,13 @@ impl Identity {
     pub(super) fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let chain: Vec<_> = chain.iter().cloned().map(CertificateDer::into_owned).collect();
         let leaf = Certificate::from_der(chain.first()?.clone()).ok()?;
-        let x5t = leaf.x5t();
+        let proof = Confirmation { x5t: leaf.x5t(), spki: Some(leaf.spki()) };
         Some(Self {
             subject: leaf.subject,
             issuer: leaf.issuer,
             serial: leaf.serial,
             sha256: leaf.fingerprint,
-            x5t,
+            proof,
             chain,
         })
     }

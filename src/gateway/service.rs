@@ -159,7 +159,7 @@ async fn decide(worker: Arc<Worker>, serving: Arc<Serving>, guest: Arc<Guest>, r
     let identity = guest.peer.identity.as_ref();
     let caller = Caller {
         presented: &presented,
-        certificate: identity.map(|identity| identity.x5t.as_str()),
+        certificate: identity.map(|identity| &identity.proof),
         revoked: identity.is_some_and(|identity| serving.authenticator.is_revoked(&identity.serial)),
     };
     let verdict = authorize::judge(&serving.policy, row, &path, caller);

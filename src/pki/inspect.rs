@@ -18,6 +18,8 @@ use crate::config::SanName;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: CertificateDer<'static>,
+    /// DER of its SubjectPublicKeyInfo.
+    public_key: Vec<u8>,
     /// Subject in words (`CN=temporal-client`).
     pub subject: String,
     /// Issuer in words.
@@ -80,6 +82,7 @@ impl Certificate {
             client_auth: true,
             ski: None,
             aki: None,
+            public_key: parsed.public_key().raw.to_vec(),
             der: CertificateDer::from(der.to_vec()),
         };
         for extension in parsed.extensions() {
@@ -116,6 +119,11 @@ impl Certificate {
     /// The `x5t#S256` of RFC 8705 §3.1: base64url of the SHA-256 of the DER.
     pub fn x5t(&self) -> String {
         URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &self.der))
+    }
+
+    /// Of its public key: base64url of the SHA-256 of the SubjectPublicKeyInfo's DER (RFC 7469 §2.4).
+    pub fn spki(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &self.public_key))
     }
 
     /// Its PEM.

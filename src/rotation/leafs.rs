@@ -13,6 +13,7 @@ use crate::{
     gateway::link::Revocations,
     pki::{Certificate, Key, Purpose, verify},
     store::Set,
+    tokens::Confirmation,
 };
 
 pub(super) fn judge(id: LeafId, set: &Set, scene: &Scene<'_>, authority: &Found) -> Judgement {
@@ -66,10 +67,10 @@ pub(super) fn is_revoked(id: LeafId, set: &Set, revoked: &Revocations) -> bool {
     id.purpose() == Purpose::Client && chain.is_some_and(|chain| revoked.serials.contains(&chain[0].serial))
 }
 
-/// What a token is bound to: the certificate beside it in the set, where the configuration asks for that.
-pub(super) fn binding(id: TokenId, set: &Set, config: &Config) -> Option<String> {
+/// What a token is bound to: the certificate beside it in the set and its key, where the configuration asks for that.
+pub(super) fn binding(id: TokenId, set: &Set, config: &Config) -> Option<Confirmation> {
     let pem = text(set, id.leaf().cert()).filter(|_| config.tokens.binding)?;
-    Certificate::all_from_pem(&pem).ok().map(|chain| chain[0].x5t())
+    Certificate::all_from_pem(&pem).ok().map(|chain| Confirmation { x5t: chain[0].x5t(), spki: Some(chain[0].spki()) })
 }
 
 /// A key whose certificate is missing is kept for the next one, unless it is none.

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     pki::Certificate,
     store::{Generations, Set},
-    tokens::{self, Grant, Scopes, SigningKey, Verified, Verifier},
+    tokens::{self, Confirmation, Grant, Scopes, SigningKey, Verified, Verifier},
 };
 
 /// A token someone asks for.
@@ -84,7 +84,7 @@ fn grant(config: &Config, wish: &Wish) -> Grant {
         sub: wish.subject.clone().or(first).unwrap_or_default(),
         scopes,
         namespaces: Some(wish.namespaces.clone()).filter(|names| !names.is_empty()),
-        cnf_x5t: wish.certificate.clone(),
+        cnf_x5t: wish.certificate.clone().map(Confirmation::exactly),
         life: span(wish.life.unwrap_or(config.tokens.ttl)),
     }
 }

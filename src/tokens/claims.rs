@@ -141,12 +141,30 @@ pub struct Claims {
     pub cnf: Option<Confirmation>,
 }
 
-/// The `cnf` claim of RFC 8705.
+/// The `cnf` claim of RFC 8705; also what a client certificate shows for it.
+///
+/// The warden's own tokens name the key of their certificate too. A renewal that keeps the key then leaves token and
+/// certificate of two generations together: to both belongs the same proof of possession, which is what they are bound for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmation {
     /// SHA-256 of the client certificate, base64url.
     #[serde(rename = "x5t#S256")]
     pub x5t: String,
+    /// SHA-256 of its SubjectPublicKeyInfo, base64url (the pin of RFC 7469); absent = this certificate and no other.
+    #[serde(rename = "spki#S256", skip_serializing_if = "Option::is_none")]
+    pub spki: Option<String>,
+}
+
+impl Confirmation {
+    /// This certificate and no other.
+    pub fn exactly(x5t: String) -> Self {
+        Self { x5t, spki: None }
+    }
+
+    /// Whether a token bound so passes over a connection with a certificate that shows this.
+    pub fn allows(&self, shown: &Self) -> bool {
+        self.x5t == shown.x5t || (self.spki.is_some() && self.spki == shown.spki)
+    }
 }
 
 /// What Temporal's own authorizer is told: system is admin; worker and client may write, and the gateway narrows them.
@@ -163,6 +181,15 @@ pub fn permissions(scopes: Scopes, namespaces: Option<&[String]>) -> Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_bound_to_a_key_passes_over_each_certificate_of_it_and_one_without_over_its_own_alone() {
+        let of = |x5t: &str, spki: Option<&str>| Confirmation { x5t: x5t.to_owned(), spki: spki.map(str::to_owned) };
+        let shown = of("new", Some("key"));
+        assert!(of("new", None).allows(&shown) && of("old", Some("key")).allows(&shown));
+        assert!(!of("old", Some("other")).allows(&shown) && !of("old", None).allows(&shown));
+        assert!(!of("old", None).allows(&of("new", None)));
+    }
 
     #[test]
     fn unknown_words_grant_nothing() {

@@ -4,10 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Header};
 use time::{Duration, OffsetDateTime};
 
-use super::{
-    Claims, Error, Scope, Scopes, SigningKey,
-    claims::{Confirmation, permissions},
-};
+use super::{Claims, Confirmation, Error, Scope, Scopes, SigningKey, claims::permissions};
 
 /// How far `iat` and `nbf` are dated back: readers allow no leeway, and Temporal denies a future `iat`.
 const BACKDATE: Duration = Duration::seconds(60);
@@ -25,8 +22,8 @@ pub struct Grant {
     pub scopes: Scopes,
     /// `namespaces`; `None` = all.
     pub namespaces: Option<Vec<String>>,
-    /// `cnf`: base64url SHA-256 of the client certificate the token is bound to.
-    pub cnf_x5t: Option<String>,
+    /// `cnf`: the client certificate the token is bound to.
+    pub cnf_x5t: Option<Confirmation>,
     /// From now to `exp`.
     pub life: Duration,
 }
@@ -82,7 +79,7 @@ fn claims(grant: &Grant, now: OffsetDateTime) -> Result<Claims, Error> {
         jti: uuid_v7(now)?,
         permissions: permissions(grant.scopes, grant.namespaces.as_deref()),
         namespaces: grant.namespaces.clone(),
-        cnf: grant.cnf_x5t.clone().map(|x5t| Confirmation { x5t }),
+        cnf: grant.cnf_x5t.clone(),
     })
 }
 

@@ -8,7 +8,7 @@ mod refusal;
 mod verify;
 
 pub use claimed::claimed;
-pub use claims::{Claims, Scope, Scopes, permissions};
+pub use claims::{Claims, Confirmation, Scope, Scopes, permissions};
 pub use keys::{PublicKey, SigningKey, jwks, jwks_with, jwks_without, kids};
 pub use mint::{Grant, mint};
 pub use refusal::Refusal;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{Error, PublicKey, Refusal, Scopes};
+use super::{Confirmation, Error, PublicKey, Refusal, Scopes};
 
 /// Largest token looked at.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -42,8 +42,8 @@ pub struct Verified {
     pub expires: OffsetDateTime,
     /// `namespaces`; `None` = all.
     pub namespaces: Option<Vec<String>>,
-    /// `cnf.x5t#S256`: certificate the token is bound to.
-    pub cnf_x5t: Option<String>,
+    /// `cnf`: certificate the token is bound to.
+    pub cnf_x5t: Option<Confirmation>,
 }
 
 #[derive(Deserialize)]
@@ -246,11 +246,11 @@ fn namespaces(value: &Value) -> Result<Option<Vec<String>>, Refusal> {
 }
 
 /// A binding that can't be read must not become no binding.
-fn confirmation(value: &Value) -> Result<Option<String>, Refusal> {
-    if value.is_null() {
-        return Ok(None);
-    }
-    let x5t = value.get("x5t#S256").and_then(Value::as_str);
+fn confirmation(value: &Value) -> Result<Option<Confirmation>, Refusal> {
     let refused = Refusal::BadClaim { claim: "cnf", wanted: "an object with x5t#S256" };
-    x5t.map(|x5t| Some(x5t.to_owned())).ok_or(refused)
+    match value {
+        Value::Null => Ok(None),
+        Value::Object(_) => Confirmation::deserialize(value).map(Some).map_err(|_| refused),
+        _ => Err(refused),
+    }
 }

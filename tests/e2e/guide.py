@@ -1,20 +1,22 @@
-"""docs/guide.md as data, so that the tests run what the guide says and fail when it changes."""
+"""docs/guide.md and docs/operations.md as data, so that the tests run what they say and fail when they change."""
 
 import re
 from pathlib import Path
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs/guide.md").read_text()
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TEXT = (DOCS / "guide.md").read_text()
+OPERATIONS = (DOCS / "operations.md").read_text()
 
 
-def blocks(heading: str, language: str = "bash") -> list[str]:
+def blocks(heading: str, language: str = "bash", page: str = TEXT) -> list[str]:
     """The code blocks of that language below the heading that contains these words, up to the next heading."""
-    sections = re.split(r"^(#{2,4} .*)$", TEXT, flags=re.MULTILINE)
+    sections = re.split(r"^(#{2,4} .*)$", page, flags=re.MULTILINE)
     for title, body in zip(sections[1::2], sections[2::2], strict=True):
         if heading in title:
             found = re.findall(rf"^```{language}\n(.*?)^```$", body, flags=re.MULTILINE | re.DOTALL)
             if found:
                 return found
-    raise LookupError(f"the guide has no {language} block below {heading!r}")
+    raise LookupError(f"the page has no {language} block below {heading!r}")
 
 
 def block(heading: str, language: str = "bash") -> str:
