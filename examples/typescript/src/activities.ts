@@ -1,0 +1,4 @@
+/** The work itself, under the guide's name. */
+export async function my_activity(data: string): Promise<string> {
+  return `processed ${data}`;
+}
