@@ -61,7 +61,7 @@ pub(super) enum Command {
     Csr(Requesting),
     /// Make a client certificate for somebody further: a folder with ca.crt, certificate, key and, with --scope, a token.
     #[command(
-        after_help = "Examples:\n  temporal-warden cert issue --name billing --scope temporal-client --namespace orders\n  temporal-warden cert issue --name ci --ttl 7d --out ./ci"
+        after_help = "Examples:\n  temporal-warden cert issue --name billing --scope temporal-client --namespace orders\n  temporal-warden cert issue --name ci --ttl 7d --out ./ci\n  temporal-warden cert issue --name alice --scope temporal-client --profile alice --profile-file - > alice.toml"
     )]
     Issue(Issuing),
     /// Install certificates that were signed elsewhere: checked first, then published together.

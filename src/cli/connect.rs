@@ -11,7 +11,7 @@ use super::{Exit, ask, output::print};
 use crate::config::Config;
 
 /// Checked in the server's certificate whatever the address is: it is always among its names (contract §1).
-const SERVER_NAME: &str = "temporal-server";
+pub(super) const SERVER_NAME: &str = "temporal-server";
 /// Where applications see their bundle (contract §1).
 const BUNDLE: &str = "/etc/temporal/certs";
 

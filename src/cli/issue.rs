@@ -11,7 +11,11 @@ use std::{
 
 use clap::Args;
 
-use super::{Exit, ask, output::print_line};
+use super::{
+    Exit, ask,
+    output::print_line,
+    profile::{Material, Profiling, Target},
+};
 use crate::{
     admin::{ControlError, Reply, Request},
     audit::Act,
@@ -39,6 +43,8 @@ pub(super) struct Issuing {
     /// Folder to write; ./NAME when not given.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    profiling: Profiling,
 }
 
 pub(super) fn main(issuing: &Issuing) -> ExitCode {
@@ -46,14 +52,36 @@ pub(super) fn main(issuing: &Issuing) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    let target = match issuing.profiling.target(&config) {
+        Ok(target) => target,
+        Err(why) => {
+            eprintln!("temporal-warden: {why}");
+            return Exit::Failed.into();
+        }
+    };
+    match target {
+        // Everything is in what is printed: no folder is needed for it.
+        Some(target) if target.is_printed() && issuing.out.is_none() => print_profile(&config, issuing, &target),
+        target => write_folder(&config, issuing, target.as_ref()),
+    }
+}
+
+fn print_profile(config: &Config, issuing: &Issuing, target: &Target) -> ExitCode {
+    match issued(config, &wish(issuing)) {
+        Ok(issued) => profiled(config, issuing, target, &issued, &contents(&issued)),
+        Err(code) => code,
+    }
+}
+
+fn write_folder(config: &Config, issuing: &Issuing, target: Option<&Target>) -> ExitCode {
     let out = issuing.out.clone().unwrap_or_else(|| PathBuf::from(&issuing.name));
     if out.symlink_metadata().is_ok() {
         eprintln!("temporal-warden: {} is there already; remove it, or name another folder with --out", out.display());
         return Exit::Failed.into();
     }
-    match issued(&config, &wish(issuing)) {
+    match issued(config, &wish(issuing)) {
         Ok(issued) => match write(&out, &issued) {
-            Ok(()) => told(issuing, &out, &issued),
+            Ok(()) => told(config, issuing, target, &out, &issued),
             Err(e) => {
                 eprintln!("temporal-warden: {} can't be written: {e}; name another folder with --out", out.display());
                 Exit::Failed.into()
@@ -112,8 +140,26 @@ fn write(out: &Path, issued: &Issued) -> io::Result<()> {
     Ok(())
 }
 
-fn told(issuing: &Issuing, out: &Path, issued: &Issued) -> ExitCode {
+fn told(config: &Config, issuing: &Issuing, target: Option<&Target>, out: &Path, issued: &Issued) -> ExitCode {
+    if let Some(target) = target.filter(|target| target.is_printed()) {
+        eprintln!("temporal-warden: wrote {}", out.display());
+        return profiled(config, issuing, target, issued, &contents(issued));
+    }
     print_line(&format!("wrote {}: the certificate of {}, {issued}", out.display(), issuing.name));
     print_line(&format!("it is not renewed by itself; to end it early: temporal-warden cert revoke {}", issued.serial));
-    Exit::Done.into()
+    let Some(target) = target else { return Exit::Done.into() };
+    match std::path::absolute(out) {
+        Ok(folder) => profiled(config, issuing, target, issued, &Material::Folder(folder)),
+        Err(error) => ask::failed(&error),
+    }
+}
+
+fn contents(issued: &Issued) -> Material {
+    Material::Contents { trust: issued.trust_pem.clone(), chain: issued.chain_pem.clone(), key: issued.key_pem.clone() }
+}
+
+fn profiled(config: &Config, issuing: &Issuing, target: &Target, issued: &Issued, material: &Material) -> ExitCode {
+    let token = issued.token.as_ref().map(|token| token.expose().as_str());
+    let told = format!("the certificate of {}, {issued}", issuing.name);
+    target.put(config, issuing.namespace.first(), token, material, &told)
 }

@@ -13,11 +13,13 @@ use clap::Args;
 use super::{
     Exit, ask,
     output::{print, print_line},
+    profile::{self, Profiling, Target},
 };
 use crate::{
     admin::{ControlError, Reply, Request},
     audit::Act,
     clock,
+    config::Config,
     pki::Certificate,
     rotation::{self, Wish},
     tokens::{Scope, claimed},
@@ -41,6 +43,11 @@ pub(super) struct Minting {
     /// Bind it to this client certificate (PEM): it passes only over a connection with that certificate.
     #[arg(long, value_name = "CERT.pem")]
     bind: Option<PathBuf>,
+    #[command(flatten)]
+    profiling: Profiling,
+    /// The folder with the client certificate that the profile connects with; WARDEN_CERTS_DIR when not given.
+    #[arg(long, value_name = "FOLDER", requires = "profile")]
+    certs: Option<PathBuf>,
 }
 
 pub(super) fn main(minting: &Minting) -> ExitCode {
@@ -48,15 +55,16 @@ pub(super) fn main(minting: &Minting) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let wish = match wish(minting) {
-        Ok(wish) => wish,
+    let wished = wish(minting).and_then(|wish| Ok((wish, wanted(minting, &config)?)));
+    let (wish, wanted) = match wished {
+        Ok(wished) => wished,
         Err(why) => {
             eprintln!("temporal-warden: {why}");
             return Exit::Failed.into();
         }
     };
     match ask::ask(&config, &Request::Mint { wish: wish.clone() }, |_| {}) {
-        Ok(Reply::Token { token }) => show(token.expose()),
+        Ok(Reply::Token { token }) => deliver(&config, minting, wanted, token.expose()),
         Ok(Reply::Failed { reason }) => {
             eprintln!("temporal-warden: {reason}");
             Exit::Failed.into()
@@ -66,7 +74,7 @@ pub(super) fn main(minting: &Minting) -> ExitCode {
             Ok(token) => {
                 let claims = claimed(&token).unwrap_or_default();
                 ask::note(&config, Act::MintToken, &rotation::minted(&claims));
-                show(&token)
+                deliver(&config, minting, wanted, &token)
             }
             Err(error) => ask::failed(&error),
         },
@@ -94,6 +102,21 @@ fn thumbprint(file: &std::path::Path) -> Result<String, String> {
         Some(leaf) => Ok(leaf.x5t()),
         None => Err(wrong("its first certificate is none of a client".to_owned())),
     }
+}
+
+/// Where a profile goes and what it connects with, if one is asked for.
+fn wanted(minting: &Minting, config: &Config) -> Result<Option<(Target, profile::Material)>, String> {
+    let Some(target) = minting.profiling.target(config)? else { return Ok(None) };
+    let folder = minting.certs.as_deref().unwrap_or(&config.certs.dir);
+    let material = profile::material(&target, folder)?;
+    Ok(Some((target, material)))
+}
+
+/// On standard output, or in a profile.
+fn deliver(config: &Config, minting: &Minting, wanted: Option<(Target, profile::Material)>, token: &str) -> ExitCode {
+    let Some((target, material)) = wanted else { return show(token) };
+    let told = rotation::minted(&claimed(token).unwrap_or_default());
+    target.put(config, minting.namespace.first(), Some(token), &material, &told)
 }
 
 /// Without a line end in a file or pipe: SDKs silently drop a header value that ends in one.

@@ -18,6 +18,7 @@ mod install;
 mod issue;
 mod mint;
 mod output;
+mod profile;
 mod revoke;
 mod rotate;
 mod run;

@@ -36,7 +36,7 @@ pub(super) enum Command {
     },
     /// Mint a token and print it; nothing is stored.
     #[command(
-        after_help = "Examples:\n  temporal-warden token mint --scope temporal-client --subject billing --namespace orders --ttl 30d > billing.jwt\n  temporal-warden token mint --scope temporal-worker --bind /etc/temporal/certs/temporal-client.crt"
+        after_help = "Examples:\n  temporal-warden token mint --scope temporal-client --subject billing --namespace orders --ttl 30d > billing.jwt\n  temporal-warden token mint --scope temporal-worker --bind /etc/temporal/certs/temporal-client.crt\n  temporal-warden token mint --scope temporal-client --subject alice --profile alice   (then: temporal --profile alice workflow list)"
     )]
     Mint(Minting),
     /// Show what a token says, and whether the gateway would take it. Exit 1 when not.

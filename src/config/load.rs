@@ -180,6 +180,13 @@ pub fn runtime_dir() -> PathBuf {
     layers.find_value("runtime_dir").ok().as_ref().and_then(text).unwrap_or_default().into()
 }
 
+/// Where the stock Temporal CLI of this user keeps its profiles; `None` without a home.
+pub fn temporal_profiles() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+    set("TEMPORAL_CONFIG_FILE").or_else(|| home().map(|folder| folder.join("temporalio/temporal.toml")))
+}
+
 /// What the `temporal` front needs; it works however wrong the rest of the settings is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Front {

@@ -121,6 +121,8 @@ def test_a_new_ca_new_certificates_and_new_tokens_fail_no_workflow_and_restart_n
     for old in before.values():
         must("docker", "exec", SERVER, "temporal-warden", "cert", "revoke", old)
     eventually("every program came with the new certificate and token", lambda: followed(since, after), 60)
+    for load in loads:
+        assert load.errors == [], load.language
     # The CA before goes, too: what trusts it alone would be out from its next handshake on.
     must("docker", "exec", SERVER, "temporal-warden", "cert", "retire")
     must("docker", "restart", SERVER)
@@ -129,8 +131,6 @@ def test_a_new_ca_new_certificates_and_new_tokens_fail_no_workflow_and_restart_n
     for load in loads:
         load.over.set()
         load.join()
-    for load in loads:
-        print(load.language, len(load.jobs), load.errors)
     for load in loads:
         assert len(load.jobs) > 20
         for number, job in enumerate(load.jobs):

@@ -148,7 +148,9 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         }
         // Headers at once, then every frame back as it comes: shows that nothing waits for the end of the request.
         _ => {
-            let Ok(mut stream) = respond.send_response(head().body(()).unwrap(), false) else { return };
+            let coding = parts.headers.get("grpc-encoding").into_iter();
+            let head = coding.fold(head(), |head, coding| head.header("grpc-encoding", coding));
+            let Ok(mut stream) = respond.send_response(head.body(()).unwrap(), false) else { return };
             while let Some(Ok(data)) = body.data().await {
                 let _ = body.flow_control().release_capacity(data.len());
                 if send(&mut stream, data).await.is_none() {

@@ -24,14 +24,18 @@ async function connect(material: Material): Promise<Client> {
 }
 
 async function start(client: Client, request: IncomingMessage): Promise<Answer> {
-  let job: { data: string; delay_seconds?: number };
+  let job: { data?: unknown; delay_seconds?: unknown };
   try {
     job = JSON.parse(await body(request));
   } catch (error) {
     return [422, { detail: String(error) }];
   }
+  const delay = job?.delay_seconds ?? 0;
+  if (typeof job?.data !== 'string' || typeof delay !== 'number') {
+    return [422, { detail: 'give {"data": "text", "delay_seconds": number}' }];
+  }
   const handle = await client.workflow.start<typeof MyWorkflow>('MyWorkflow', {
-    args: [String(job.data), Number(job.delay_seconds ?? 0)],
+    args: [job.data, delay],
     workflowId: `job-${randomUUID()}`,
     taskQueue: TASK_QUEUE,
   });
