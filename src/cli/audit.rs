@@ -22,19 +22,15 @@ const PAUSE: Duration = Duration::from_millis(400);
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show records: who did what, where, and whether it was allowed.
-    #[command(
-        after_help = "Examples:\n  temporal-warden audit tail\n  temporal-warden audit tail -f --decision deny\n  temporal-warden audit tail --principal temporal-client --since 1h --json | jq .method"
-    )]
+    #[command(after_long_help = include_str!("help/audit_tail.txt"))]
     Tail(audit_tail::Arguments),
-    /// Add up a time of the log by who did what: refusals first.
-    #[command(
-        after_help = "Examples:\n  temporal-warden audit report\n  temporal-warden audit report --since 7d --json | jq '.denied[] | select(.who == \"temporal-client\")'"
-    )]
+    /// Add up a time of the log by who did what, refusals first.
+    #[command(after_long_help = include_str!("help/audit_report.txt"))]
     Report(audit_report::Arguments),
-    /// Check numbers and hash chains: names each missing, altered or out-of-order line. Exit 1 if there is one.
-    #[command(
-        after_help = "Examples:\n  temporal-warden audit verify\n  temporal-warden audit verify old/audit.jsonl.1 old/audit.jsonl   (oldest first)"
-    )]
+    /// Verify numbers and hash chains of the log.
+    ///
+    /// Each missing, altered or out-of-order line is named.
+    #[command(after_long_help = include_str!("help/audit_verify.txt"))]
     Verify {
         /// Audit files, the oldest first; without: WARDEN_AUDIT_FILE after its rotated predecessors.
         files: Vec<PathBuf>,

@@ -20,10 +20,10 @@ use crate::{
 /// Sub-commands of `cert`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make new server, client and database certificates, signed by the same CA or by a new one.
-    #[command(
-        after_help = "Examples:\n  temporal-warden cert generate\n  temporal-warden cert generate --keep-keys\n  temporal-warden cert generate --rotate-ca"
-    )]
+    /// Make new certificates, signed by the same CA or by a new one.
+    ///
+    /// Those of the server, of clients and of the database, published together; connections go on.
+    #[command(after_long_help = include_str!("help/cert_generate.txt"))]
     Generate {
         /// Make a new CA first. Clients that trust only the old one go on working until it is retired.
         #[arg(long)]
@@ -35,42 +35,44 @@ pub(super) enum Command {
         #[arg(long)]
         new_keys: bool,
     },
-    /// Stop trusting the CA before the current one now, instead of when its last certificate has expired.
-    #[command(after_help = "Example:\n  temporal-warden cert retire")]
+    /// Stop trusting the CA before the current one now.
+    ///
+    /// Without it that happens when the last certificate it signed has expired.
+    #[command(after_long_help = include_str!("help/cert_retire.txt"))]
     Retire,
     /// List certificates and keys with their remaining life.
-    #[command(after_help = "Example:\n  temporal-warden cert list --json")]
+    #[command(after_long_help = include_str!("help/cert_list.txt"))]
     List {
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a client certificate: its connections end, it gets in no more. One of the warden's own is replaced.
-    #[command(
-        after_help = "Examples:\n  temporal-warden cert revoke worker\n  temporal-warden cert revoke 1f:a0:…   (serials: cert list --json)"
-    )]
+    /// Revoke a client certificate: its connections end, it gets in no more.
+    ///
+    /// One of the warden's own is replaced by a new one. There is no way back.
+    #[command(after_long_help = include_str!("help/cert_revoke.txt"))]
     Revoke {
         /// Serial in hex, or client, worker or ui for the one of that bundle.
         #[arg(value_name = "SERIAL|NAME")]
         certificate: String,
     },
-    /// Write requests, to have certificates signed by a CA whose key is not here. Private keys stay where they are.
-    #[command(
-        after_help = "Examples:\n  temporal-warden cert csr --out ./requests\n  temporal-warden cert csr server > server.csr\n  temporal-warden cert csr --all --new-keys --out ./requests"
-    )]
+    /// Write requests (CSR), to have certificates signed elsewhere.
+    ///
+    /// For a CA whose key is not here. Private keys stay where they are.
+    #[command(after_long_help = include_str!("help/cert_csr.txt"))]
     Csr(Requesting),
-    /// Make a client certificate for somebody further: a folder with ca.crt, certificate, key and, with --scope, a token.
-    #[command(
-        after_help = "Examples:\n  temporal-warden cert issue --name billing --scope temporal-client --namespace orders\n  temporal-warden cert issue --name ci --ttl 7d --out ./ci\n  temporal-warden cert issue --name alice --scope temporal-client --profile alice --profile-file - > alice.toml"
-    )]
+    /// Make a client certificate for somebody further.
+    ///
+    /// It is written as a folder with ca.crt, certificate, key and, with --scope, a token.
+    #[command(after_long_help = include_str!("help/cert_issue.txt"))]
     Issue(Issuing),
-    /// Install certificates that were signed elsewhere: checked first, then published together.
-    #[command(
-        after_help = "Examples:\n  temporal-warden cert install server.crt client.crt worker.crt intermediate.crt\n  cat *.crt | docker exec -i app_data_temporal_server temporal-warden cert install -\n  temporal-warden cert install --trust my-root.crt"
-    )]
+    /// Install certificates that were signed elsewhere.
+    ///
+    /// They are checked first, then published together.
+    #[command(after_long_help = include_str!("help/cert_install.txt"))]
     Install(Installing),
-    /// Verify every file: pairs, chain, names, dates. Exit 1 if anything is wrong.
-    #[command(after_help = "Example:\n  temporal-warden cert verify && echo good")]
+    /// Verify every file: pairs, chain, names, dates.
+    #[command(after_long_help = include_str!("help/cert_verify.txt"))]
     Verify {
         /// As JSON.
         #[arg(long)]

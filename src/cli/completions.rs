@@ -22,8 +22,13 @@ pub(super) fn main(arguments: &Arguments) -> ExitCode {
 }
 
 /// The command line without the sub-commands that only `run` starts: clap_complete would offer hidden ones too.
-fn shown() -> Command {
+pub(super) fn shown() -> Command {
     let whole = Cli::command();
     let shown: Vec<_> = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
-    Command::new("temporal-warden").version(env!("CARGO_PKG_VERSION")).subcommands(shown)
+    let [about, help] = [whole.get_about(), whole.get_after_long_help()].map(|text| text.cloned().unwrap_or_default());
+    Command::new("temporal-warden")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(about)
+        .after_long_help(help)
+        .subcommands(shown)
 }

@@ -14,17 +14,17 @@ use crate::{admin::Request, config::load};
 /// Sub-commands of `config`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Every setting, its value and where that came from; secrets are never shown. Exit 1 if any is wrong.
-    #[command(
-        after_help = "Examples:\n  temporal-warden config show\n  temporal-warden config show --json | jq '.[] | select(.source != \"default\")'"
-    )]
+    /// Show every setting, its value and where that came from.
+    ///
+    /// Secrets are never shown.
+    #[command(after_long_help = include_str!("help/config_show.txt"))]
     Show {
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
-    /// What is configured but not in force in the running warden, and what it takes. Exit 1 if anything is wrong.
-    #[command(after_help = "Example:\n  docker exec app_data_temporal_server temporal-warden config diff")]
+    /// Show what is configured but not in force, and what it takes.
+    #[command(after_long_help = include_str!("help/config_diff.txt"))]
     Diff,
 }
 

@@ -10,13 +10,13 @@ use crate::admin::Request;
 /// Sub-commands of `dependent`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Who is told what, who has been, and why each other container is left alone.
-    #[command(after_help = "Example:\n  temporal-warden dependent list")]
+    /// List who is told what, who has been, and who is left alone.
+    ///
+    /// For each container that is left alone it says why.
+    #[command(after_long_help = include_str!("help/dependent_list.txt"))]
     List,
     /// Tell those that still hold older certificates or tokens now.
-    #[command(
-        after_help = "Examples:\n  temporal-warden dependent restart\n  temporal-warden dependent restart --dry-run"
-    )]
+    #[command(after_long_help = include_str!("help/dependent_restart.txt"))]
     Restart {
         /// Only say what would be done.
         #[arg(long)]

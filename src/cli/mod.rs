@@ -16,6 +16,7 @@ mod init;
 mod inspect;
 mod install;
 mod issue;
+mod man;
 mod mint;
 mod output;
 mod profile;
@@ -48,7 +49,13 @@ impl From<Exit> for ExitCode {
 
 /// A production Temporal that is secure from the first `docker compose up`.
 #[derive(Debug, Parser)]
-#[command(name = "temporal-warden", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "temporal-warden",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_long_help = include_str!("help/warden.txt")
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,60 +63,59 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run as PID 1: make what is missing, start Temporal and the gateway, supervise them.
-    #[command(
-        after_help = "Examples:\n  temporal-warden run\n  temporal-warden run -- COMMAND ARGS…   (a plain init, like tini)"
-    )]
+    /// Run as PID 1: make what is missing, start and supervise everything.
+    ///
+    /// Temporal and the gateway are its children. With `-- COMMAND` it is a plain init for that command.
+    #[command(after_long_help = include_str!("help/run.txt"))]
     Run,
     /// Make what is missing (CA, certificates, keys, tokens) and exit.
-    #[command(after_help = "Example:\n  WARDEN_CERTS_DIR=./certs temporal-warden init")]
+    #[command(after_long_help = include_str!("help/init.txt"))]
     Init,
-    /// Certificates: generate, retire, list, verify, issue, revoke, csr, install.
-    #[command(subcommand)]
+    /// Manage certificates: generate, retire, list, revoke, csr, issue, install, verify.
+    #[command(subcommand, after_long_help = include_str!("help/cert.txt"))]
     Cert(cert::Command),
-    /// Tokens: generate, retire, list, mint, inspect, revoke.
-    #[command(subcommand)]
+    /// Manage tokens: generate, retire, list, mint, inspect, revoke.
+    #[command(subcommand, after_long_help = include_str!("help/token.txt"))]
     Token(token::Command),
-    /// Make everything new: CA, certificates, signing key, tokens. What is in use goes on working.
-    #[command(after_help = "Example:\n  temporal-warden rotate")]
+    /// Make everything new: CA, certificates, signing key, tokens.
+    ///
+    /// What is in use goes on working.
+    #[command(after_long_help = include_str!("help/rotate.txt"))]
     Rotate,
-    /// Containers that are told after a rotation: list, restart.
-    #[command(subcommand)]
+    /// Manage containers that are told after a rotation: list, restart.
+    #[command(subcommand, after_long_help = include_str!("help/dependent.txt"))]
     Dependent(dependent::Command),
-    /// The audit log: tail, verify.
-    #[command(subcommand, after_help = "Examples:\n  temporal-warden audit tail -f\n  temporal-warden audit verify")]
+    /// Read the audit log: tail, report, verify.
+    #[command(subcommand, after_long_help = include_str!("help/audit.txt"))]
     Audit(audit::Command),
-    /// Settings: show, diff.
-    #[command(subcommand)]
+    /// Look at settings: show, diff.
+    #[command(subcommand, after_long_help = include_str!("help/config.txt"))]
     Config(config::Command),
-    /// Read configuration, secret files, policy and certificates again, as SIGHUP does, and say what that changed.
-    #[command(
-        after_help = "Example:\n  docker exec app_data_temporal_server temporal-warden reload\nSee `temporal-warden config diff` for what it would do."
-    )]
+    /// Read configuration, secret files, policy and certificates again.
+    ///
+    /// As SIGHUP does; it says what that changed.
+    #[command(after_long_help = include_str!("help/reload.txt"))]
     Reload,
-    /// Print a program that connects to this deployment: python, go, typescript, java or cli.
-    #[command(
-        after_help = "Examples:\n  docker exec app_data_temporal_server temporal-warden connect python > connect.py\n  temporal-warden connect go --address temporal.example.com:7233 --certs ./certs"
-    )]
+    /// Print a program that connects to this deployment.
+    #[command(after_long_help = include_str!("help/connect.txt"))]
     Connect(connect::Arguments),
-    /// Check the whole chain from outside in; for each failure the one thing to do. Exit 1 if anything is wrong.
-    #[command(
-        after_help = "Examples:\n  docker exec app_data_temporal_server temporal-warden doctor\n  temporal-warden doctor --address temporal.example.com:7233"
-    )]
+    /// Check the whole chain from outside in.
+    ///
+    /// DNS name, port, TLS, names, clock, token, scope, database, Docker, files; for each failure the one thing to do.
+    #[command(after_long_help = include_str!("help/doctor.txt"))]
     Doctor(doctor::Arguments),
-    /// What runs, what serves, what expires when.
-    #[command(
-        after_help = "Examples:\n  temporal-warden status\n  temporal-warden status --json | jq .serving\n  temporal-warden status --watch"
-    )]
+    /// Show what runs, what serves, what expires when.
+    #[command(after_long_help = include_str!("help/status.txt"))]
     Status(status::Arguments),
-    /// Exit 0 when /health says SERVING, 1 otherwise (for HEALTHCHECK).
-    #[command(after_help = "Example:\n  docker exec app_data_temporal_server temporal-warden healthcheck")]
+    /// Ask whether /health says SERVING, for HEALTHCHECK.
+    #[command(after_long_help = include_str!("help/healthcheck.txt"))]
     Healthcheck,
     /// Print a script with which a shell completes this command line.
-    #[command(
-        after_help = "Examples:\n  source <(temporal-warden completions bash)\n  temporal-warden completions zsh > ~/.zfunc/_temporal-warden"
-    )]
+    #[command(after_long_help = include_str!("help/completions.txt"))]
     Completions(completions::Arguments),
+    /// Print the manual page, as `man -l` shows it.
+    #[command(after_long_help = include_str!("help/man.txt"))]
+    Man(man::Arguments),
     /// The gateway process; started by `run`.
     #[command(hide = true)]
     Gateway,
@@ -144,6 +150,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Command::Status(arguments) => status::main(&arguments),
         Command::Healthcheck => healthcheck::main(),
         Command::Completions(arguments) => completions::main(&arguments),
+        Command::Man(arguments) => man::main(&arguments),
         Command::Gateway => crate::gateway::run(),
         Command::Schema => exit_code(crate::temporal::schema_run::main()),
     }

@@ -15,39 +15,35 @@ use crate::rotation::Request;
 /// Sub-commands of `token`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make the system, worker, client and ui tokens anew, signed by the current key.
-    #[command(
-        after_help = "Examples:\n  temporal-warden token generate\n  temporal-warden token generate --rotate-key"
-    )]
+    /// Make the system, worker, client and ui tokens anew.
+    #[command(after_long_help = include_str!("help/token_generate.txt"))]
     Generate {
         /// Make a new signing key first. Tokens signed by the old one pass until the last of them has expired.
         #[arg(long)]
         rotate_key: bool,
     },
-    /// Stop trusting the signing keys before the current one now: every token they signed ends.
-    #[command(after_help = "Example:\n  temporal-warden token retire")]
+    /// Stop trusting the signing keys before the current one now.
+    ///
+    /// Every token they signed ends.
+    #[command(after_long_help = include_str!("help/token_retire.txt"))]
     Retire,
     /// List tokens with scope and remaining life.
-    #[command(after_help = "Example:\n  temporal-warden token list --json")]
+    #[command(after_long_help = include_str!("help/token_list.txt"))]
     List {
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
     /// Mint a token and print it; nothing is stored.
-    #[command(
-        after_help = "Examples:\n  temporal-warden token mint --scope temporal-client --subject billing --namespace orders --ttl 30d > billing.jwt\n  temporal-warden token mint --scope temporal-worker --bind /etc/temporal/certs/temporal-client.crt\n  temporal-warden token mint --scope temporal-client --subject alice --profile alice   (then: temporal --profile alice workflow list)"
-    )]
+    #[command(after_long_help = include_str!("help/token_mint.txt"))]
     Mint(Minting),
-    /// Show what a token says, and whether the gateway would take it. Exit 1 when not.
-    #[command(
-        after_help = "Examples:\n  temporal-warden token inspect /etc/temporal/certs/client-token.jwt\n  temporal-warden token inspect billing.jwt --can StartWorkflowExecution"
-    )]
+    /// Show what a token says, and whether the gateway would take it.
+    #[command(after_long_help = include_str!("help/token_inspect.txt"))]
     Inspect(Inspecting),
-    /// Refuse a token or everything of a subject from the next call on; open calls end. There is no way back.
-    #[command(
-        after_help = "Examples:\n  temporal-warden token revoke 0193a1b2-…            (a jti, as the audit log names it)\n  temporal-warden token revoke ./stolen.jwt\n  temporal-warden token revoke --subject billing"
-    )]
+    /// Revoke a token, or everything of a subject.
+    ///
+    /// It is refused from the next call on, and open calls end. There is no way back.
+    #[command(after_long_help = include_str!("help/token_revoke.txt"))]
     Revoke(Revoking),
 }
 
