@@ -50,6 +50,9 @@ fn a_whole_log_exits_0_and_a_changed_one_exits_1_naming_the_line() {
     assert!(text.contains(&format!("{}:2: gateway: prev of seq 2", file.display())), "{text}");
     let (code, text) = verify(&log[..log.len() - 9]);
     assert!(code == Some(1) && text.contains("audit.jsonl:3: the last line is cut off"), "{text}");
+    let (code, text) = verify(&(log + &"x".repeat(2 << 20)));
+    let why = "audit.jsonl:4: not an audit record: the line does not end; the rest of this file was not read";
+    assert!(code == Some(1) && text.contains(why), "{text}");
 }
 
 #[test]

@@ -192,3 +192,51 @@ fn the_front_finds_its_two_settings_however_wrong_the_others_are() {
     assert_eq!(default.cli_program.to_str(), Some("/usr/local/lib/temporal-warden/temporal"));
     assert!(default.tls_enabled);
 }
+
+#[test]
+fn each_kind_of_bad_value_is_said_with_what_would_be_right() {
+    let external = ("WARDEN_ENGINE", "external");
+    let upstream = ("WARDEN_UPSTREAM", "temporal:7233");
+    let postgres = ("POSTGRES_SEEDS", "db");
+    let rows: [(&[(&str, &str)], &str); 26] = [
+        (&[SQLITE, ("WARDEN_TOKEN_ISSUER", "a\u{1}b")], "must not be empty and have no control characters"),
+        (&[SQLITE, ("WARDEN_NAMESPACES", "x")], "\"x\" is no namespace name; two or more of letters, digits, -_."),
+        (&[external], "WARDEN_ENGINE=external needs the frontend as host:port"),
+        (&[SQLITE, upstream], "is read with WARDEN_ENGINE=external only; set that or remove this"),
+        (&[external, upstream, ("WARDEN_UPSTREAM_TLS_CERT", "/c")], "needs WARDEN_UPSTREAM_TLS_KEY as well"),
+        (&[external, upstream, ("WARDEN_UPSTREAM_TLS_KEY", "/k")], "needs WARDEN_UPSTREAM_TLS_CERT as well"),
+        (&[external, upstream, ("WARDEN_UPSTREAM_TLS_SERVER_NAME", "x")], "needs WARDEN_UPSTREAM_TLS_CA as well"),
+        (&[SQLITE, ("WARDEN_CA_KEY_FILE", "/k")], "needs WARDEN_CA_CERT_FILE as well"),
+        (&[SQLITE, ("WARDEN_LOG_LEVEL", "h2=loud")], "is no level or filter ("),
+        (&[SQLITE, ("LOG_LEVEL", "loud")], "is no level of Temporal; use one of debug, info"),
+        (&[SQLITE, ("WARDEN_AUDIT_STDOUT", "maybe")], "is no switch; write true or false"),
+        (&[SQLITE, ("WARDEN_CERT_TTL", "1s")], "is too short; at least 10s"),
+        (&[SQLITE, ("WARDEN_AUTH_MODE", "lax")], "must be enforce or report"),
+        (&[postgres, ("POSTGRES_USER", "a b")], "must be made of letters, digits and _.-"),
+        (&[SQLITE, ("WARDEN_SERVER_SANS", "-bad-")], "\"-bad-\" is neither a DNS name nor an IP address"),
+        (&[SQLITE, ("DOCKER_HOST", "ftp://x")], "must be unix:///PATH or tcp://HOST:PORT"),
+        (&[SQLITE, ("WARDEN_START_LIMIT", "0")], "must be a whole number from 1 to 1000"),
+        (&[SQLITE, ("WARDEN_LISTEN", "7233")], "is no address and port; write for example 0.0.0.0:7233 or [::]:7233"),
+        (&[SQLITE, ("WARDEN_CERTS_DIR", "certs")], "is no absolute path; write one that begins with /"),
+        (&[SQLITE, ("WARDEN_AUDIT_MAX_SIZE", "much")], "is no size; write for example 500KiB, 100MiB or 1GiB"),
+        (
+            &[("POSTGRES_SEEDS", "db:5433")],
+            "is no host name or address; write one without port, the port goes into DB_PORT",
+        ),
+        (
+            &[postgres, ("POSTGRES_PWD", "two words")],
+            "the password has blanks or control characters, with which Temporal cannot",
+        ),
+        (
+            &[SQLITE, ("WARDEN_DEPENDENTS", "a=reboot")],
+            "\"a=reboot\": there are restart, signal:SIGNAL, exec:COMMAND and none",
+        ),
+        (&[SQLITE, ("WARDEN_DEPENDENTS", "a/b")], "\"a/b\" is no container name"),
+        (&[SQLITE, ("WARDEN_DEPENDENTS", "a=exec:x")], "exec is for labels only; there are restart and signal:SIGNAL"),
+        (&[SQLITE, ("WARDEN_DEPENDENTS", "a=signal:NOTHING")], "\"a=signal:NOTHING\": no such signal"),
+    ];
+    for (environment, why) in rows {
+        let seen = errors(environment, &[]);
+        assert!(seen.iter().any(|line| line.contains(why)), "{why}: {seen:#?}");
+    }
+}

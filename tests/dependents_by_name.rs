@@ -72,7 +72,8 @@ async fn without_names_a_proxy_that_forbids_listing_is_named_with_both_ways_out(
     let mut warden = Warden::start(folder.path(), &[("DOCKER_HOST", host.as_str())]).await;
     assert!(warden.said(&["rotate"]).status.success());
     let status = || String::from_utf8(warden.said(&["status"]).stdout).unwrap();
-    warden.until("status says so", || status().contains("dependents wait: listing containers is forbidden")).await;
+    let why = "dependents wait: listing containers is forbidden by what stands before Docker; allow it there";
+    warden.until("status says so", || status().contains(why)).await;
     assert!(status().contains("GET containers/json") && status().contains("WARDEN_DEPENDENTS"), "{}", status());
     assert!(told(&asked).is_empty());
     assert_eq!(warden.stop().await, Some(0));

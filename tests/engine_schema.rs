@@ -92,6 +92,11 @@ fn what_waiting_cannot_mend_fails_at_once_and_an_untrusted_server_after_the_wait
     let (ok, text) = finished(schema(&Job::Postgres(job.into())));
     assert!(!ok && text.contains("correct POSTGRES_PWD") && !text.contains("wrong"), "{text}");
 
+    let mut job = good.clone();
+    job.tool = "/bin/false".into();
+    let (ok, text) = finished(schema(&Job::Postgres(job.into())));
+    assert!(!ok && text.contains("schema step \"") && text.contains("\" failed: "), "{text}");
+
     let other = tempfile::NamedTempFile::new().expect("file");
     std::fs::write(other.path(), &Pki::new().ca_pem).expect("ca");
     let mut job = good.clone();

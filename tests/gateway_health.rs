@@ -72,8 +72,10 @@ async fn an_upstream_that_takes_connections_and_answers_nothing_is_reported_as_s
     let hung = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options = Options { upstream: Some(hung.local_addr().unwrap().to_string()), ..Options::default() };
     let mut gateway = Gateway::with(options).await;
+    let early = gateway.http1("GET /health").await;
+    assert!(early.contains("not probed yet"), "{early}");
     let health = timeout(Duration::from_secs(60), gateway.health(|health| health.upstream_silent > 0)).await.unwrap();
-    assert!(!health.upstream_ok);
+    assert!(!health.upstream_ok && health.upstream_detail.contains("no answer within 5 s"), "{health:?}");
 }
 
 #[tokio::test]
@@ -83,7 +85,17 @@ async fn grpc_health_says_the_same_and_watch_tells_each_change() {
     let mut send = gateway.connect().await;
     let serving = client::message(&[8, 1]);
     let reply = client::call(&send, CHECK, &[("authorization", "Bearer nonsense")]).await.unwrap();
-    assert_eq!(reply.status(), 2, "a message that is no health request");
+    assert_eq!((reply.status(), reply.message().as_str()), (2, "unreadable health request"));
+    for (request, code, why) in [
+        (client::message(b"\x0a\x01\xff"), 2, "the service name is not UTF-8"),
+        (client::message(b"\x0a\x01x"), 5, "unknown service"),
+        ([1, 0, 0, 0, 1, 7][..].to_vec().into(), 2, "unreadable gzip in the health request"),
+    ] {
+        let (response, mut stream) = send.send_request(client::request(CHECK, &[]), false).unwrap();
+        stream.send_data(request, true).unwrap();
+        let reply = client::read(response).await.unwrap();
+        assert_eq!((reply.status(), reply.message().as_str()), (code, why));
+    }
     let (response, mut stream) = send.send_request(client::request(CHECK, &[]), false).unwrap();
     stream.send_data(client::message(b""), true).unwrap();
     let reply = client::read(response).await.unwrap();

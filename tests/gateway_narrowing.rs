@@ -200,6 +200,14 @@ async fn a_task_that_cannot_be_looked_up_now_may_be_answered_later() {
     let task = client::message(&[field(1, &field(1, b"uuid-1")), field(4, b"orders")].concat());
     let reply = send(&gateway, &to, "RespondActivityTaskCompleted", &[&task], false).await;
     assert_eq!(reply.status(), 14, "{}", reply.message());
+    // The kernel accepts for it, as for a process that hangs.
+    let hung = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut options = Options { upstream: Some(hung.local_addr().unwrap().to_string()), ..Options::default() };
+    options.hello.upstream_wait_ms = 300;
+    let silent = Gateway::with(options).await;
+    let reply = send(&silent, &silent.connect().await, "RespondActivityTaskCompleted", &[&task], false).await;
+    let why = "the namespace of the task cannot be looked up: no answer in time";
+    assert!(reply.status() == 14 && reply.message().contains(why), "{}", reply.message());
 }
 
 #[tokio::test]

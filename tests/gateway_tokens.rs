@@ -41,6 +41,12 @@ fn unsigned(kid: &str) -> String {
     format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT", "kid": kid})), part(&claims()))
 }
 
+/// An extension that whoever does not know it must refuse (RFC 7515 §4.1.11).
+fn with_extension(kid: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.x", part(&json!({"alg": "ES256", "kid": kid, "crit": ["exp"]})), part(&claims()))
+}
+
 fn hmac_with_the_public_key(key: &SigningKey) -> String {
     let header = Header { kid: Some(key.public().kid.clone()), ..Header::new(Algorithm::HS256) };
     jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(key.public_pem().as_bytes())).unwrap()
@@ -62,9 +68,23 @@ async fn no_forged_or_stale_token_reaches_the_backend() {
         ("not yet valid", signed(key, kid, &with("nbf", json!(now + 60))), "not valid"),
         ("wrong issuer", signed(key, kid, &with("iss", json!("elsewhere"))), "iss"),
         ("wrong audience", signed(key, kid, &with("aud", json!("elsewhere"))), "aud"),
-        ("scope as a list", signed(key, kid, &with("scope", json!(["temporal-client"]))), "scope"),
+        (
+            "scope as a list",
+            signed(key, kid, &with("scope", json!(["temporal-client"]))),
+            "one string of words separated by spaces",
+        ),
+        ("an extension", with_extension(kid), "demands extensions (header crit), which are not supported"),
         ("unknown scope", signed(key, kid, &with("scope", json!("temporal-admin"))), "scope"),
-        ("no expiry", signed(key, kid, &with("exp", Value::Null)), "exp"),
+        ("no expiry", signed(key, kid, &with("exp", Value::Null)), "token has no exp claim"),
+        ("expiry in words", signed(key, kid, &with("exp", json!("soon"))), "a number of seconds since 1970"),
+        ("audience as a number", signed(key, kid, &with("aud", json!(5))), "a string or a list of strings"),
+        ("empty subject", signed(key, kid, &with("sub", json!(""))), "a non-empty string"),
+        (
+            "namespaces as a word",
+            signed(key, kid, &with("namespaces", json!("a"))),
+            "claim namespaces is not a list of strings",
+        ),
+        ("binding as a word", signed(key, kid, &with("cnf", json!("a"))), "an object with x5t#S256"),
         ("extra words", format!("{good} extra"), ""),
         ("not a token", "nonsense".to_owned(), ""),
         ("two tokens in one value", format!("{good}, Bearer {good}"), ""),
@@ -114,6 +134,17 @@ async fn a_revoked_token_or_removed_key_is_refused_from_the_next_call_on() {
             assert!(status == 0 || reply.message().contains(word), "{}", reply.message());
         }
     }
+}
+
+#[tokio::test]
+async fn a_jwks_with_two_keys_of_one_name_is_refused_and_the_one_before_goes_on() {
+    let mut gateway = Gateway::start().await;
+    let mut material = gateway.next_version();
+    material.auth.jwks = temporal_warden::tokens::jwks([gateway.key.public(), gateway.key.public()]);
+    let refused = gateway.switch(material).await.unwrap_err();
+    assert!(refused.contains(&format!("holds two keys with kid {:?}", gateway.key.public().kid)), "{refused}");
+    let (send, token) = (gateway.connect().await, client::bearer(&gateway.token("temporal-client")));
+    assert_eq!(client::call(&send, LIST, &[("authorization", &token)]).await.unwrap().status(), 0);
 }
 
 #[tokio::test]

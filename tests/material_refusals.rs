@@ -208,7 +208,7 @@ fn links_folders_and_pipes_at_our_names_are_never_followed() {
         });
     }
     refused("..data", "names ..g0, which is gone", |s| fs::remove_dir_all(s.path("..g0")).unwrap());
-    refused("ca.crt", "is not a regular file", |s| {
+    refused("ca.crt", "is not a regular file; move it away and start again", |s| {
         fs::remove_file(s.path("ca.crt")).unwrap();
         fs::create_dir(s.path("ca.crt")).unwrap();
     });
@@ -288,6 +288,8 @@ fn an_empty_jwks_is_refused_because_it_would_refuse_everyone() {
     for empty in ["{}", r#"{"keys":[]}"#] {
         refused("temporal-jwks.json", "", |s| s.overwrite("temporal-jwks.json", empty));
     }
+    let why = "holds no usable key (EC P-256 with a kid): no token could pass";
+    refused("temporal-jwks.json", why, |s| s.overwrite("temporal-jwks.json", r#"{"keys":[]}"#));
     let other = SigningKey::generate().unwrap();
     let scene = Scene::new();
     scene.start();

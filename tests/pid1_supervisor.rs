@@ -310,7 +310,10 @@ fn a_task_has_its_exit_its_last_lines_and_a_limit() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains(r#"task: exit code 3 ["one", "two"]"#), "{said}");
     assert!(said.contains("slow did not finish within 300ms") && said.contains("begun"), "{said}");
-    assert!(said.contains("cannot start missing"), "{said}");
+    assert!(
+        said.contains("cannot start missing (\"no-such-tool\"): no-such-tool: cannot execute the program"),
+        "{said}"
+    );
 }
 
 #[test]

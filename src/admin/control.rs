@@ -272,7 +272,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(SOCKET), "mine").unwrap();
             let error = bind(dir.path()).unwrap_err().to_string();
-            assert!(error.contains("control.sock") && error.contains("not a socket"), "{error}");
+            assert!(error.starts_with("failed to listen on ") && error.contains("control.sock"), "{error}");
+            assert!(error.ends_with("it is there and not a socket"), "{error}");
             assert_eq!(fs::read(dir.path().join(SOCKET)).unwrap(), b"mine");
         });
     }
@@ -284,6 +285,19 @@ mod tests {
             let error = Client::connect(dir.path()).await.unwrap_err();
             assert!(matches!(&error, ControlError::NotRunning { .. }), "{error}");
             assert!(error.to_string().contains("control.sock"));
+        });
+    }
+
+    #[test]
+    fn a_warden_that_ends_before_it_answers_is_told_from_one_that_never_ran() {
+        run(async {
+            let dir = tempfile::tempdir().unwrap();
+            let listener = bind(dir.path()).unwrap();
+            let server = async { drop(Server::accept(listener.accept().await.unwrap().0).await.unwrap()) };
+            let client =
+                async { Client::connect(dir.path()).await.unwrap().ask(&Request::Health, |_| {}).await.unwrap_err() };
+            let (error, ()) = tokio::join!(client, server);
+            assert!(error.to_string().starts_with("the running warden broke off the conversation: "), "{error}");
         });
     }
 }

@@ -109,8 +109,13 @@ pub(super) fn running(request: &Request) -> ExitCode {
 
 /// An answer that belongs to another question.
 pub(super) fn unexpected(answer: &Reply) -> ExitCode {
-    eprintln!("temporal-warden: the running warden answered {answer:?}; is it of another version?");
+    eprintln!("temporal-warden: {}", stranger(answer));
     Exit::Failed.into()
+}
+
+/// The same in words.
+pub(super) fn stranger(answer: &Reply) -> String {
+    format!("the running warden answered {answer:?}; is it of another version?")
 }
 
 /// Does it in this process, and leaves a record of `act` on `what`.

@@ -34,7 +34,7 @@ pub(super) fn main(arguments: &Arguments) -> ExitCode {
     let address = arguments.address.clone().unwrap_or_else(|| format!("localhost:{}", config.gateway.listen.port()));
     let status = match ask::ask(&config, &Request::Status, |_| {}) {
         Ok(Reply::Status(status)) => Ok(*status),
-        Ok(other) => Err(format!("the running warden answered {other:?}; is it of another version?")),
+        Ok(other) => Err(ask::stranger(&other)),
         Err(error) => Err(error.to_string()),
     };
     let findings = match examined(&config, status, &address) {

@@ -20,7 +20,7 @@ pub(super) fn main() -> ExitCode {
             Exit::Failed.into()
         }
         Ok(other) => {
-            print_line(&format!("NOT_SERVING: unexpected answer {other:?}"));
+            print_line(&format!("NOT_SERVING: {}", ask::stranger(&other)));
             Exit::Failed.into()
         }
         Err(error) => {

@@ -91,7 +91,7 @@ fn look(config: &Config, arguments: &Arguments) -> Result<String, String> {
             (true, true) => serde_json::to_string(&*status).map(|line| line + "\n").map_err(|e| e.to_string()),
             (true, false) => serde_json::to_string_pretty(&*status).map(|text| text + "\n").map_err(|e| e.to_string()),
         },
-        Ok(other) => Err(format!("unexpected answer {other:?}")),
+        Ok(other) => Err(ask::stranger(&other)),
         Err(error @ ControlError::NotRunning { .. }) => Err(format!(
             "{error}\nstart it with `temporal-warden run`; `temporal-warden cert verify` looks at the files without it"
         )),

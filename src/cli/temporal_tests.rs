@@ -100,7 +100,11 @@ fn a_token_file_must_hold_exactly_one_token() {
     assert_eq!(read("a.b.c\n"), Ok("a.b.c".to_owned()));
     assert!(read(" \n").is_err_and(|e| e.contains("is empty")));
     assert!(read("a.b.c\nd.e.f\n").is_err_and(|e| e.contains("more than one line")));
-    assert!(token(dir.path().join("none")).is_err_and(|e| e.to_string().contains("No such file")));
+    let none = token(dir.path().join("none")).unwrap_err().to_string();
+    assert!(none.contains("No such file") && none.ends_with("; give a token file you may read"), "{none}");
+    assert!(
+        read("a.bö.c").is_err_and(|e| e.ends_with("the file is no token; it must hold one token and nothing else"))
+    );
 }
 
 proptest::proptest! {
@@ -111,5 +115,22 @@ proptest::proptest! {
         proptest::prop_assume!(!line.iter().any(|w| w.contains("auth-") || w == "namespace"));
         let args: Vec<OsString> = line.iter().map(OsString::from).collect();
         proptest::prop_assert_eq!(plan(args.clone()).map(|p| p.args), Ok(args));
+    }
+}
+
+#[test]
+fn a_refusal_names_the_flag_and_what_to_give_instead() {
+    for (line, why) in [
+        ("workflow list --auth-token-file", "flag needs an argument: --auth-token-file"),
+        ("workflow list --auth-plugin oidc", "--auth-plugin \"oidc\" is not known; the only one is jwt"),
+        ("workflow list --auth-plugin jwt", "--auth-plugin needs --auth-token-file FILE as well"),
+        ("--auth-token-file /t --auth-token-file /u", "--auth-token-file is given more than once"),
+        (
+            "a --auth-token-file /t --api-key k",
+            "--auth-token-file and --api-key both give an authorization; keep one of them",
+        ),
+        ("namespace create x -n y", "namespace create: give the name once, as \"x\" or with --namespace"),
+    ] {
+        assert_eq!(run(line).unwrap_err().to_string(), why);
     }
 }

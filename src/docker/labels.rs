@@ -99,8 +99,10 @@ mod tests {
         assert!(refused(&[(ON_ROTATION, "signal:SIGNOTHING")]).contains("no such signal"));
         assert!(refused(&[(ON_ROTATION, "exec: ")]).contains("exec:COMMAND"));
         assert!(refused(&[(ON_ROTATION, "restart"), (EVENTS, "keys")]).contains("certs, tokens and ca"));
-        assert!(refused(&[(ON_ROTATION, "restart"), (ORDER, "first")]).contains("no number"));
-        assert!(refused(&[("temporal-warden.oder", "1"), (ON_ROTATION, "restart")]).contains("temporal-warden.oder"));
+        let first = refused(&[(ON_ROTATION, "restart"), (ORDER, "first")]);
+        assert_eq!(first, "has temporal-warden.order=\"first\", which is no number");
+        let misspelt = refused(&[("temporal-warden.oder", "1"), (ON_ROTATION, "restart")]);
+        assert!(misspelt.starts_with("has the unknown label temporal-warden.oder; there are"), "{misspelt}");
         assert!(refused(&[(ORDER, "1")]).contains("lacks the label"));
     }
 }

@@ -237,11 +237,11 @@ mod tests {
         assert_eq!(names(&plan), ["app"]);
         let why: BTreeMap<_, _> = plan.skips.iter().map(|s| (s.name.as_str(), s.why.as_str())).collect();
         for (name, word) in [
-            ("warden", "itself"),
-            ("quiet", "none"),
-            ("once", "one-off"),
+            ("warden", "is this container itself"),
+            ("quiet", "wants nothing (none)"),
+            ("once", "is a one-off container (compose run)"),
             ("misspelt", "reboot"),
-            ("swarm", "Swarm"),
+            ("swarm", "is a task of a Swarm service, which Swarm itself must update"),
             ("tokens-only", "nothing that has changed"),
             ("plain", "no label"),
             ("stopped", "does not run (exited)"),
@@ -283,8 +283,12 @@ mod tests {
     fn without_a_container_of_our_own_nobody_is_touched() {
         let listed = [dependent("app", "restart", &[])];
         for own in [None, Some("ffff")] {
-            assert!(plan(&listed, own, &published(&[(Change::Certs, AT)])).is_err());
+            let why = plan(&listed, own, &published(&[(Change::Certs, AT)])).unwrap_err();
+            assert!(why.starts_with("this process runs in none of the containers Docker lists"), "{why}");
         }
+        let alone = Listed { labels: BTreeMap::new(), ..container("warden", &[]) };
+        let why = plan(std::slice::from_ref(&alone), Some(&alone.id), &Published::default()).unwrap_err();
+        assert_eq!(why, "this container belongs to no compose project");
     }
 
     #[test]

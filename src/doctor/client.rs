@@ -118,3 +118,27 @@ fn grpc_status(headers: &HeaderMap) -> Option<(u32, String)> {
     let message = headers.get("grpc-message").map(|value| value.as_bytes()).unwrap_or_default();
     Some((code, percent_encoding::percent_decode(message).decode_utf8_lossy().into_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_that_takes_a_question_and_answers_nothing_is_told_from_one_that_refuses() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(theirs).await.unwrap();
+                let mut held = Vec::new();
+                while let Some(request) = connection.accept().await {
+                    held.push(request);
+                }
+            });
+            let (send, connection) = h2::client::handshake(ours).await.unwrap();
+            tokio::spawn(connection);
+            let refused = ask(&send, "/health", None, None).await.map(|_| ()).unwrap_err();
+            assert_eq!(refused, "/health: no answer within 10s");
+        });
+    }
+}

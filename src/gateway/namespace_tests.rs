@@ -98,3 +98,14 @@ proptest! {
         let _ = read(&METHODS[at], &frame(0, &bytes), gzip, 64);
     }
 }
+
+#[test]
+fn a_frame_of_no_known_kind_is_not_read() {
+    assert_eq!(message(&frame(2, b""), true, 9).unwrap_err(), "a frame with flag 2");
+    assert_eq!(message(&frame(1, b""), false, 9).unwrap_err(), "compressed other than by gzip");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(&[0; 10]).unwrap();
+    let large = message(&frame(1, &gzip.finish().unwrap()), true, 9).unwrap_err();
+    assert_eq!(large, "more than 9 bytes when unpacked");
+    assert_eq!(message(b"\0\0\0\0\x05", false, 9).unwrap_err(), "the first message is not whole");
+}

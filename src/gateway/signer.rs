@@ -50,3 +50,25 @@ impl Signer {
         Some(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::AuthMode, gateway::link::Revocations};
+
+    #[test]
+    fn a_key_that_cannot_sign_is_refused_before_anything_is_switched() {
+        let auth = link::Auth {
+            enabled: true,
+            mode: AuthMode::Enforce,
+            binding: false,
+            jwks: String::new(),
+            issuer: String::new(),
+            audience: String::new(),
+            revocations: Revocations::default(),
+            rules: Vec::new(),
+        };
+        let refused = Signer::new("no key", &auth).map(|_| ()).unwrap_err();
+        assert_eq!(refused, "the internal key holds no private key in PEM");
+    }
+}

@@ -170,3 +170,33 @@ impl ClientCertVerifier for Revoking {
         self.inner.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    /// A certificate that signed itself, and its key.
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn material_that_cannot_serve_is_refused_by_what_it_is() {
+        let (ours, theirs) = (pair(), pair());
+        let no_ca = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
+        for (trust, chain, key, why) in [
+            ("", &ours.0, &ours.1, "the trust bundle is not readable PEM: it holds no certificate"),
+            (no_ca, &ours.0, &ours.1, "the trust bundle cannot be used: "),
+            (&ours.0, &"text".to_owned(), &ours.1, "the server chain is not readable PEM: it holds no certificate"),
+            (&ours.0, &ours.0, &"text".to_owned(), "the server key is not readable PEM: "),
+            (&ours.0, &ours.0, &theirs.1, "the server certificate with its key cannot be used: "),
+        ] {
+            let tls =
+                ServerTls { trust_pem: trust.to_owned(), chain_pem: chain.clone(), key_pem: Secret::new(key.clone()) };
+            let refused = ServerSide::new(&tls, |_| false).map(|_| ()).unwrap_err().to_string();
+            assert!(refused.starts_with(why), "{refused}");
+        }
+    }
+}

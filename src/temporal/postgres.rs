@@ -193,3 +193,35 @@ impl ServerCertVerifier for ChainOnly {
         self.inner.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_no_certificates_or_keys_are_named_with_what_to_give() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["db".to_owned()]).unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let cut = "-----BEGIN CERTIFICATE-----\nMAAA\n";
+        let whole = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
+        let (ca, text) = (file("ca", &made.cert.pem()), file("text", "text"));
+        let (cut, no_ca) = (file("cut", cut), file("no-ca", whole));
+        let none = folder.path().join("none");
+        for (ca_file, client, why) in [
+            (&text, None, "; give a CA certificate"),
+            (&cut, None, "; give PEM certificates"),
+            (&no_ca, None, "; give CA certificates"),
+            (&none, None, "; give Temporal's user access to it"),
+            (&ca, Some((ca.clone(), text.clone())), "; give a PEM key in SQL_CERT_KEY"),
+        ] {
+            let tls = TlsJob { ca_file: ca_file.clone(), verify_host: true, client };
+            let refused = client_config(&tls).map(|_| ()).unwrap_err();
+            assert!(refused.ends_with(why) && refused.contains(folder.path().to_str().unwrap()), "{refused}");
+        }
+    }
+}

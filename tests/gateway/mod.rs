@@ -196,6 +196,11 @@ impl Gateway {
         self.exit().await
     }
 
+    /// What it said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join(LOG)).unwrap()
+    }
+
     /// Closes the link, as if PID 1 had died.
     pub fn hang_up(&mut self) {
         let (closed, _) = UnixStream::pair().unwrap();

@@ -158,3 +158,30 @@ async fn silent(mut pings: PingPong) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_that_cannot_be_asked_is_refused_by_what_is_wrong_with_it() {
+        let trust = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+        let named = |server_name: &str, trust_pem: &str| {
+            let tls = link::UpstreamTls {
+                trust_pem: trust_pem.to_owned(),
+                client: None,
+                server_name: server_name.to_owned(),
+            };
+            link::Upstream { address: "127.0.0.1:1".to_owned(), tls: Some(tls), internal_key_pem: None }
+        };
+        let nowhere = link::Upstream { address: "no address".to_owned(), tls: None, internal_key_pem: None };
+        for (upstream, why) in [
+            (nowhere, "upstream address \"no address\" is not host:port: "),
+            (named("not a name", &trust), "upstream server name \"not a name\" is neither a DNS name nor an address"),
+            (named("localhost", ""), "upstream: the trust bundle is not readable PEM: it holds no certificate"),
+        ] {
+            let refused = Connector::new(&upstream, 1).map(|_| ()).unwrap_err();
+            assert!(refused.starts_with(why), "{refused}");
+        }
+    }
+}
