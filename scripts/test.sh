@@ -33,6 +33,7 @@ unit() {
   check 'lints' cargo clippy --all-targets --locked --quiet -- -D warnings
   optional shellcheck 'shell scripts' bash -c 'git ls-files -z "*.sh" .ci/run | xargs -0 shellcheck'
   optional cargo-deny 'licences and bans (deny.toml)' cargo-deny --offline check licenses bans sources
+  optional "${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/tools/bin/cargo-cyclonedx" 'what is linked is in the list of parts (SBOM)' parts
   cargo_tests "$@"
   optional go 'certificates under a linter' certificates
   optional go 'HTTP/2 conformance (h2spec)' scripts/conformance/h2spec.sh
@@ -59,6 +60,20 @@ certificates() {
   DB=sqlite WARDEN_POSTGRES_SANS=postgres WARDEN_CERTS_DIR=$folder/certs WARDEN_RUNTIME_DIR=$folder \
     cargo run --locked --quiet -- init >/dev/null && scripts/lint-certs.sh "$folder/certs"
   local status=$?
+  rm -rf "$folder"
+  return "$status"
+}
+
+# Each crate that is linked is in a release's list of parts, and none that Cargo.lock does not know.
+parts() {
+  local folder status=0; folder=$(mktemp -d)
+  RELEASE_DIR=$folder scripts/release.sh --sbom >/dev/null
+  jq -r '.components[] | "\(.name) v\(.version)"' "$folder"/*.cdx.json | sort -u >"$folder/listed"
+  cargo tree --locked --edges normal --target "$(uname -m)-unknown-linux-musl" --prefix none --format '{p}' |
+    awk 'NR > 1 {print $1, $2}' | sort -u >"$folder/linked"
+  awk -F'"' '/^name = / {name = $2} /^version = "/ {print name " v" $2}' Cargo.lock | sort -u >"$folder/locked"
+  [ -s "$folder/linked" ] && [ -z "$(comm -13 "$folder/listed" "$folder/linked")" ] &&
+    [ -z "$(comm -23 "$folder/listed" "$folder/locked")" ] || status=1
   rm -rf "$folder"
   return "$status"
 }

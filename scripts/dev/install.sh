@@ -9,13 +9,14 @@
 #   scripts/dev/install.sh docker    a Docker engine that runs, and a compose command
 #   scripts/dev/install.sh images    what stand-in images are made with (scripts/dev/images.sh), Go included
 #   scripts/dev/install.sh compose2  Compose v2 from its Go module, as ~/.cache/temporal-warden/docker-compose-v2 (optional)
+#   scripts/dev/install.sh release   what scripts/release.sh lists a release's parts with: cargo-cyclonedx, and syft (optional)
 #   scripts/dev/install.sh           build, python and docker
 #
 # The Rust toolchain itself is expected: a project in Rust does not choose how you install it.
 set -euo pipefail
 
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden
-readonly COMPOSE2_VERSION=v2.40.3 GO_VERSION=1.26.6
+readonly COMPOSE2_VERSION=v2.40.3 GO_VERSION=1.26.6 CYCLONEDX_VERSION=0.5.9 SYFT_VERSION=v1.57.1
 
 say() { printf '\033[36m[install]\033[0m %s\n' "$*" >&2; }
 die() { printf '\033[31m[install]\033[0m %s\n' "$*" >&2; exit 1; }
@@ -144,12 +145,27 @@ compose2() {
   rm -rf "$module"
 }
 
+release() {
+  tools
+  local bin=$CACHE/tools/bin
+  if [ ! -x "$bin/cargo-cyclonedx" ]; then
+    say "building cargo-cyclonedx $CYCLONEDX_VERSION (a minute or two, once)"
+    cargo install --quiet --locked --root "$CACHE/tools" "cargo-cyclonedx@$CYCLONEDX_VERSION"
+  fi
+  if [ ! -x "$bin/syft" ]; then
+    go_toolchain
+    say "building syft $SYFT_VERSION from its Go module (several minutes, once)"
+    PATH=$PATH:$CACHE/go/bin GOBIN=$bin CGO_ENABLED=0 go install "github.com/anchore/syft/cmd/syft@$SYFT_VERSION" ||
+      say 'no syft: releases go without the list of the packages in the image'
+  fi
+}
+
 mkdir -p "$CACHE"
 [ $# -gt 0 ] || set -- build python tools docker
 for part in "$@"; do
   case $part in
-    build | python | tools | postgres | browser | images | compose2) "$part" ;;
+    build | python | tools | postgres | browser | images | compose2 | release) "$part" ;;
     docker) docker_engine ;;
-    *) die "unknown part $part: build, python, tools, postgres, browser, docker, images or compose2" ;;
+    *) die "unknown part $part: build, python, tools, postgres, browser, docker, images, compose2 or release" ;;
   esac
 done

@@ -1,0 +1,120 @@
+//! scripts/release.sh, in so far as it can be tried without building a release.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn good(command: &mut Command) -> String {
+    let output = run(command);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {said}");
+    String::from_utf8(output.stdout).unwrap() + &said
+}
+
+fn script(argument: &str, dist: &Path) -> Command {
+    let mut command = Command::new("scripts/release.sh");
+    command.arg(argument).env("RELEASE_DIR", dist);
+    command
+}
+
+#[test]
+fn a_dry_run_names_what_would_be_made_of_which_commit_and_makes_nothing() {
+    let dist = tempfile::tempdir().unwrap().path().join("dist");
+    let output = run(script("--dry-run", &dist).arg("--no-image"));
+    let names = String::from_utf8(output.stdout).unwrap();
+    let stem = format!("temporal-warden-{VERSION}-{}-unknown-linux-musl", std::env::consts::ARCH);
+    assert_eq!(names, format!("{stem}.tar.gz\n{stem}.cdx.json\nSHA256SUMS\n"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let head = good(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
+    assert!(said.contains(&format!("temporal-warden {VERSION} at {}", head.trim())), "{said}");
+    assert!(output.status.success() || said.contains("missing: "), "{said}");
+    assert!(!dist.exists());
+    let usage = run(script("--unknown", &dist).arg("--dry-run"));
+    assert!(usage.status.code() == Some(2) && String::from_utf8_lossy(&usage.stdout).contains("--check"));
+}
+
+#[test]
+fn the_checksums_find_an_altered_file_and_bear_a_signature_that_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dist, key) = (folder.path().join("dist"), folder.path().join("key"));
+    fs::create_dir(&dist).unwrap();
+    fs::write(dist.join("b.tar"), "b").unwrap();
+    fs::write(dist.join("a.json"), "a").unwrap();
+    good(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
+    good(script("--sums", &dist).arg("--sign").arg(&key));
+    let sums = fs::read_to_string(dist.join("SHA256SUMS")).unwrap();
+    let names: Vec<_> = sums.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(names, ["a.json", "b.tar"]);
+    let signers = folder.path().join("signers");
+    fs::write(&signers, format!("me {}", fs::read_to_string(key.with_extension("pub")).unwrap())).unwrap();
+    let verify = "ssh-keygen -Y verify -f \"$0\" -I me -n temporal-warden -s SHA256SUMS.sig < SHA256SUMS";
+    good(Command::new("sh").args(["-c", verify]).arg(&signers).current_dir(&dist));
+    let check = || run(Command::new("sha256sum").args(["--check", "SHA256SUMS"]).current_dir(&dist)).status.success();
+    assert!(check());
+    fs::write(dist.join("b.tar"), "c").unwrap();
+    assert!(!check());
+}
+
+/// What `docker save` gives of the same files at another time, in another order and in other layers.
+const SAVE: &str = r#"
+import io, json, sys, tarfile
+second = sys.argv[1] == "second"
+now = 2_000_000_000 + second * 1000
+def layer(entries):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, kind, content in entries:
+            info = tarfile.TarInfo(name)
+            info.mtime, info.type, info.uname = now + 0.5 * second, kind, "builder%d" % second
+            if kind == tarfile.LNKTYPE:
+                info.linkname = content
+            info.size = len(content) if kind == tarfile.REGTYPE else 0
+            if name == "usr/bin/ping":
+                info.pax_headers = {"SCHILY.xattr.security.capability": "cap"}
+            tar.addfile(info, io.BytesIO(content.encode()) if info.size else None)
+    return data.getvalue()
+F, D, L = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE
+below = [("usr/bin/perl", F, "perl"), ("usr/bin/perl5", L, "usr/bin/perl"), ("etc/old", F, "old"), ("var/cache/x/y", F, "y"),
+         ("usr/bin/ping", F, "ping"), ("var/log/dpkg.log", F, str(now)), ("etc/passwd", F, "root")]
+above = [("etc/.wh.old", F, ""), ("var/cache/x/.wh..wh..opq", F, ""), ("etc/passwd", F, "root,temporal"), ("tmp", D, "")]
+if second:
+    below = [("usr/bin/perl5", F, "perl"), ("usr/bin/perl", L, "usr/bin/perl5")] + below[2:][::-1]
+layers = [layer(below), layer(above[:2]), layer(above[2:])] if second else [layer(below), layer(above)]
+config = {"architecture": "amd64", "os": "linux", "created": str(now), "history": [{"created": str(now)}],
+          "config": {"Env": ["A=b"], "Entrypoint": ["/x"], "Image": "sha256:%d" % now, "Hostname": "h%d" % now}}
+with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as tar:
+    def add(name, data):
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    for n, data in enumerate(layers):
+        add("%d/layer.tar" % n, data)
+    add("c.json", json.dumps(config).encode())
+    add("manifest.json", json.dumps([{"Config": "c.json", "Layers": ["%d/layer.tar" % n for n in range(len(layers))]}]).encode())
+"#;
+
+#[test]
+fn an_image_of_the_same_files_is_the_same_archive_whenever_and_in_whatever_layers_it_was_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let flatten = |which: &str| {
+        let out = folder.path().join(which);
+        let pipe = "python3 -c \"$1\" \"$2\" | python3 scripts/release/image.py flatten 1700000000 warden:1 \"$3\"";
+        good(Command::new("bash").args(["-o", "pipefail", "-c", pipe, "-", SAVE, which]).arg(&out));
+        out
+    };
+    let (first, second) = (flatten("first"), flatten("second"));
+    assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap(), "two archives of the same files differ");
+    let files = good(Command::new("python3").args(["scripts/release/image.py", "files"]).arg(&first));
+    let names: Vec<_> = files.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["etc/passwd", "tmp", "usr/bin/perl", "usr/bin/perl5", "usr/bin/ping"]);
+    assert!(files.lines().all(|line| line.split_whitespace().nth(4) == Some("1700000000")), "{files}");
+    assert!(files.contains("usr/bin/perl5 0o644 0 0 1700000000 usr/bin/perl\n"), "{files}");
+}
