@@ -88,12 +88,13 @@ pub fn render(status: &Status, now: OffsetDateTime) -> String {
         let _ = writeln!(out, "  warning: {warning}");
     }
     render_children(&mut out, &status.children, now);
-    let g = &status.gateway;
-    let _ = writeln!(out, "\ngateway: {} connections, {} calls, {} denied", g.connections, g.calls, g.denied);
+    render_gateway(&mut out, &status.gateway);
     let _ = writeln!(out, "\ncertificates and tokens (generation {}):", status.generation);
     render_artefacts(&mut out, &status.artefacts, now);
+    let _ = writeln!(out, "\nfor other containers:");
     for bundle in &status.bundles {
-        let _ = writeln!(out, "  bundle {:<10} {}", bundle.name, bundle.state);
+        let state = bundle.state.replacen(&format!("bundle {} ", bundle.name), "", 1);
+        let _ = writeln!(out, "  {:<10} {state}", bundle.name);
     }
     if status.lost_log_lines > 0 {
         let _ = writeln!(out, "\nlog lines lost because nobody read them in time: {}", status.lost_log_lines);
@@ -114,15 +115,36 @@ pub fn engine_name(engine: EngineKind) -> &'static str {
     }
 }
 
-/// A table of artefacts: name, what it is, how long it lives.
+/// A table of artefacts: how long each lives, when the warden does something about it by itself, what is wrong with it.
 pub fn render_artefacts(out: &mut String, artefacts: &[Artefact], now: OffsetDateTime) {
+    let width = artefacts.iter().map(|a| a.name.chars().count()).max().unwrap_or(0).max(4);
+    let row = |[name, life, end, due, state]: [&str; 5]| {
+        format!("  {name:<width$}  {life:<9}  {end:<10}  {due:<10}  {state}\n")
+    };
+    *out += &row(["FILE", "LEFT", "ENDS", "DUE", "STATE"]);
     for a in artefacts {
-        let life = a.not_after.map_or_else(|| "-".to_owned(), |at| remaining(at, now));
-        let _ = writeln!(out, "  {:<40} {:<24} {}", a.name, life, a.state.word());
+        let date = |at: Option<OffsetDateTime>| at.map_or_else(|| "-".to_owned(), |at| at.date().to_string());
+        let life = a.not_after.map_or_else(|| "-".to_owned(), |at| short(at - now));
+        *out += &row([&a.name, &life, &date(a.not_after), &date(a.renew_at), a.state.word()]);
         for words in a.detail.iter().chain(&a.fix) {
             let _ = writeln!(out, "    {words}");
         }
     }
+}
+
+/// The door, what stands behind it, and the record of both.
+fn render_gateway(out: &mut String, gateway: &Health) {
+    let Health { connections, calls, denied, upstream_detail, .. } = gateway;
+    let _ = writeln!(out, "\ngateway:  {connections} connections, {calls} calls, {denied} denied");
+    if !gateway.reported {
+        return;
+    }
+    let database = match gateway.upstream_ok {
+        true => "a call that reads it succeeds".to_owned(),
+        false => format!("FAILS: {upstream_detail}"),
+    };
+    let record = if gateway.audit_ok { "every call is recorded" } else { "CANNOT BE WRITTEN" };
+    let _ = writeln!(out, "database: {database}\naudit:    {record}");
 }
 
 fn render_children(out: &mut String, children: &[Child], now: OffsetDateTime) {
@@ -134,11 +156,6 @@ fn render_children(out: &mut String, children: &[Child], now: OffsetDateTime) {
         let _ =
             writeln!(out, "  {:<10} {:<9} pid {pid:<6} for {since}, {} restarts{last}", c.name, c.state, c.restarts);
     }
-}
-
-fn remaining(at: OffsetDateTime, now: OffsetDateTime) -> String {
-    let date = at.date();
-    if at <= now { format!("EXPIRED {date}") } else { format!("{} left ({date})", short(at - now)) }
 }
 
 /// "89d 23h", "3h 12m", "45s": two units at most.
@@ -155,6 +172,7 @@ pub fn short(span: time::Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rotation::State;
 
     #[test]
     fn spans_are_short_and_never_negative() {
@@ -163,10 +181,40 @@ mod tests {
         assert_eq!(shown, ["0s", "45s", "2m 5s", "3h 12m", "89d 23h"]);
     }
 
+    fn artefact(name: &str, state: State, end: OffsetDateTime) -> Artefact {
+        let (not_after, renew_at) = (Some(end), Some(end - time::Duration::days(30)));
+        let none = None::<String>;
+        Artefact {
+            name: name.to_owned(),
+            path: name.into(),
+            state,
+            not_before: None,
+            not_after,
+            renew_at,
+            subject: none.clone(),
+            serial: none.clone(),
+            sha256: none.clone(),
+            detail: none,
+            fix: Some("make it anew".to_owned()),
+        }
+    }
+
     #[test]
-    fn an_expired_artefact_is_said_so_in_capitals() {
-        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(10);
-        assert_eq!(remaining(now - time::Duration::days(1), now), "EXPIRED 1970-01-10");
-        assert_eq!(remaining(now + time::Duration::hours(3), now), "3h 0m left (1970-01-11)");
+    fn each_artefact_says_how_long_it_lives_and_when_it_is_renewed_and_what_to_do() {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(40);
+        let mut out = String::new();
+        let ends = [now - time::Duration::days(1), now + time::Duration::hours(3)];
+        render_artefacts(
+            &mut out,
+            &[artefact("a", State::Expired, ends[0]), artefact("long", State::Due, ends[1])],
+            now,
+        );
+        let expected = "  FILE  LEFT       ENDS        DUE         STATE
+  a     0s         1970-02-09  1970-01-10  EXPIRED
+    make it anew
+  long  3h 0m      1970-02-10  1970-01-11  renewal due
+    make it anew
+";
+        assert_eq!(out, expected);
     }
 }

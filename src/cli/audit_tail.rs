@@ -16,6 +16,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     Exit,
     audit::{configured, failed, unreadable},
+    paint,
 };
 use crate::{
     audit::{Backward, Entry, Filter, Series, escaped},
@@ -256,7 +257,7 @@ impl Table {
         let [time, who, what, place] = cells;
         let [t, w, m, p] = self.widths;
         let line = format!("{time:t$}  {who:w$}  {what:m$}  {place:p$}  {decision:8}  {status:6}  {reason}");
-        writeln!(io::stdout().lock(), "{}", line.trim_end())
+        io::stdout().lock().write_all(paint::for_reader(&format!("{}\n", line.trim_end())).as_bytes())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Exit, ask, output::print_line};
+use super::{Exit, ask, output::print_line, paint};
 use crate::{clock, config::Config, gateway, rotation, tokens};
 
 /// Arguments of `token inspect`.
@@ -70,7 +70,7 @@ fn show(inspecting: &Inspecting, claims: &Map<String, Value>, refusal: Option<&s
         print_line(&format!("{name:<12} {}", said(name, value)));
     }
     print_line(&match (refusal, &inspecting.can) {
-        (Some(why), _) => format!("REFUSED: {why}"),
+        (Some(why), _) => paint::for_reader(&format!("REFUSED: {why}")),
         (None, Some(method)) => format!("passes, and may call {method}"),
         (None, None) => "passes".to_owned(),
     });

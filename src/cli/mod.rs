@@ -19,6 +19,7 @@ mod issue;
 mod man;
 mod mint;
 mod output;
+mod paint;
 mod profile;
 mod revoke;
 mod rotate;

@@ -11,6 +11,7 @@ use clap::Args;
 use super::{
     Exit, ask,
     output::{offer, print, print_line},
+    paint,
 };
 use crate::{
     admin::{
@@ -87,7 +88,7 @@ fn watch(config: &Config, arguments: &Arguments) -> ExitCode {
 fn look(config: &Config, arguments: &Arguments) -> Result<String, String> {
     match ask::ask(config, &Request::Status, |_| {}) {
         Ok(Reply::Status(status)) => match (arguments.json, arguments.watch) {
-            (false, _) => Ok(render(&status, clock::now())),
+            (false, _) => Ok(paint::for_reader(&render(&status, clock::now()))),
             (true, true) => serde_json::to_string(&*status).map(|line| line + "\n").map_err(|e| e.to_string()),
             (true, false) => serde_json::to_string_pretty(&*status).map(|text| text + "\n").map_err(|e| e.to_string()),
         },
@@ -127,7 +128,7 @@ fn show(subject: Subject, json: bool, good: impl Fn(&[Artefact]) -> bool) -> Exi
     } else {
         let mut out = String::new();
         render_artefacts(&mut out, &artefacts, clock::now());
-        print(&out);
+        print(&paint::for_reader(&out));
     }
     if report.problems.is_empty() && good(&artefacts) { Exit::Done.into() } else { Exit::Failed.into() }
 }

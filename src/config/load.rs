@@ -54,6 +54,12 @@ pub fn is_off(text: &str) -> bool {
     matches!(text.trim().to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off")
 }
 
+/// Whether a person who reads at a terminal wants colours there: `NO_COLOR` (no-color.org) and a terminal without them say no.
+pub fn wants_colour() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
+}
+
 /// The configuration of this process.
 pub fn load() -> Result<Config, Errors> {
     Source::of_process().load().map(|loaded| (*loaded.config).clone())

@@ -148,7 +148,7 @@ fn excluded(
         return Err(format!("does not run ({})", container.state));
     }
     let newest = wish.changes.iter().filter_map(|change| published.at(*change)).max();
-    newest.ok_or_else(|| "wants to know of nothing that has changed".to_owned())
+    newest.ok_or_else(|| "is told when something it wants to know of changes; nothing has yet".to_owned())
 }
 
 /// Name of the container of `service` in our own project.
@@ -242,7 +242,7 @@ mod tests {
             ("once", "is a one-off container (compose run)"),
             ("misspelt", "reboot"),
             ("swarm", "is a task of a Swarm service, which Swarm itself must update"),
-            ("tokens-only", "nothing that has changed"),
+            ("tokens-only", "is told when something it wants to know of changes; nothing has yet"),
             ("plain", "no label"),
             ("stopped", "does not run (exited)"),
             ("foreign", "project q"),

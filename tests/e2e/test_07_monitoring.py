@@ -1,10 +1,13 @@
 """examples/monitoring on the production stack: the real Prometheus scrapes, its alerts are quiet, every panel has data."""
 
+import importlib
 import json
 import os
 from collections.abc import Iterator
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard, prometheus
 
 from stack import ROOT, SERVER, eventually, finished, healthy, must, run, start_job
 
@@ -56,6 +59,31 @@ def test_every_panel_of_the_dashboard_shows_something():
     assert len(panels()) > 20
     for title, expression in panels():
         eventually(f"data for {title!r}: {expression}", lambda: query(expression))
+
+
+def lost(raw: object, again: object, path: str = "") -> Iterator[str]:
+    """What of a document is not in its second writing, or is different there."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            known = isinstance(again, dict) and key in again
+            yield from lost(value, again[key], f"{path}.{key}") if known else [f"{path}.{key}"]
+    elif isinstance(raw, list):
+        for at, (left, right) in enumerate(zip(raw, again, strict=True)):
+            yield from lost(left, right, f"{path}[{at}]")
+    elif raw != again:
+        yield f"{path}: {raw!r} becomes {again!r}"
+
+
+def test_the_dashboard_is_what_grafanas_published_types_know_and_nothing_else():
+    def unknown(model: type, raw: dict) -> list[str]:
+        return list(lost(raw, json.loads(JSONEncoder(sort_keys=True).encode(model.from_json(raw)))))
+
+    board = json.loads((FOLDER / "grafana/temporal-warden.json").read_text())
+    assert unknown(dashboard.Dashboard, board) == []
+    for panel in board["panels"]:
+        options = importlib.import_module(f"grafana_foundation_sdk.models.{panel['type']}").Options
+        assert unknown(options, panel["options"]) == [], panel["title"]
+        assert [unknown(prometheus.Dataquery, target) for target in panel["targets"]] == [[]] * len(panel["targets"]), panel["title"]
 
 
 def test_a_healthy_stack_has_no_alert():

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
@@ -12,7 +13,7 @@ from stack import ROOT, SERVER, eventually, finished, healthy, must, run, start_
 FRONT, UI = "app_data_ui_front", "app_data_temporal_ui"
 URL = "https://127.0.0.1:8443"
 COMPOSE = [os.environ.get("DOCKER_COMPOSE", "docker-compose"), "-f", "docker-compose.prod.yml", "--profile", "ui"]
-PICTURES = ROOT / "target/test/ui"
+PICTURES = Path(os.environ.get("SCREENSHOTS", ROOT / "target/test/ui"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +48,7 @@ def status(*arguments: str) -> int:
 
 def picture(page: Page, name: str) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"{name}.png")
+    page.screenshot(path=PICTURES / f"ui-{name}.png")
 
 
 def records(*filters: str) -> list[dict]:
