@@ -101,7 +101,10 @@ impl Scene {
             ptrace::seize(held, Options::empty()).unwrap();
             ptrace::interrupt(held).unwrap();
             // Until it is killed, which nobody else may be told of before us.
-            while !matches!(waitpid(held, Some(WaitPidFlag::__WALL)), Ok(WaitStatus::Signaled(..) | WaitStatus::Exited(..)) | Err(_)) {
+            while !matches!(
+                waitpid(held, Some(WaitPidFlag::__WALL)),
+                Ok(WaitStatus::Signaled(..) | WaitStatus::Exited(..)) | Err(_)
+            ) {
                 let _ = stopped.send(());
             }
         });

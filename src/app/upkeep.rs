@@ -39,7 +39,10 @@ pub(super) async fn watch_health(warden: Rc<Warden>) {
         }
         if now.worker_silent > was_stuck {
             let worker = &now.silent_worker;
-            warn!("{worker} of the gateway gives no sign of life while the rest of it goes on: {} in a row", now.worker_silent);
+            warn!(
+                "{worker} of the gateway gives no sign of life while the rest of it goes on: {} in a row",
+                now.worker_silent
+            );
             warden.supervisor.failed_probe(GATEWAY, Some(worker));
         } else if now.worker_silent < was_stuck {
             warden.supervisor.answered(GATEWAY);

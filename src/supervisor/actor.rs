@@ -142,7 +142,10 @@ impl Supervisor {
             Command::Supervise(child) => self.supervise(child, on),
             Command::Ready(name) => self.about(name, Event::Ready, on),
             Command::ProbeFailed(name, part) => {
-                self.slots.iter_mut().filter(|slot| slot.child.name == name).for_each(|slot| slot.silent.clone_from(&part));
+                self.slots
+                    .iter_mut()
+                    .filter(|slot| slot.child.name == name)
+                    .for_each(|slot| slot.silent.clone_from(&part));
                 self.about(name, Event::ProbeFailed, on);
             }
             Command::Answered(name) => self.about(name, Event::Answered, on),
