@@ -8,6 +8,7 @@ use std::{
     net::{TcpListener, TcpStream, UdpSocket},
     os::unix::process::ExitStatusExt,
     process::{Command, Output},
+    thread,
 };
 
 use gateway::{Gateway, LIST};
@@ -19,6 +20,10 @@ use nix::{
         uio::process_vm_readv,
     },
     unistd::Pid,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    apply_filter,
 };
 use temporal_warden::gateway::confine::{Wall, confine};
 
@@ -149,6 +154,48 @@ async fn every_thread_of_the_gateway_stands_behind_both_filters() {
         let status = fs::read_to_string(thread.join("status")).unwrap();
         for line in ["Seccomp:\t2", "Seccomp_filters:\t2", "NoNewPrivs:\t1"] {
             assert!(status.contains(line), "{line} in {}: {status}", thread.display());
+        }
+    }
+}
+
+/// Takes both walls from this thread and what it starts: the calls that put them up fail with `errno`, as on a kernel
+/// that has neither (ENOSYS), or in a container whose runtime does not know them yet (EPERM).
+fn without_walls(errno: i32) {
+    let set_seccomp = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 22).unwrap();
+    let refused = [
+        (libc::SYS_landlock_create_ruleset, Vec::new()),
+        (libc::SYS_seccomp, Vec::new()),
+        (libc::SYS_prctl, vec![SeccompRule::new(vec![set_seccomp]).unwrap()]),
+    ];
+    let (allow, refuse) = (SeccompAction::Allow, SeccompAction::Errno(errno.unsigned_abs()));
+    let arch = env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(refused.into_iter().collect(), allow, refuse, arch).unwrap();
+    apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+}
+
+#[test]
+fn a_kernel_that_has_neither_wall_costs_a_line_of_the_log_each_and_not_the_start() {
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        // A filter stays with its thread for good.
+        let serving = thread::spawn(move || {
+            without_walls(errno);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut gateway = Gateway::start().await;
+                let connection = gateway.connect().await;
+                assert_eq!(gateway.call(&connection, LIST, "temporal-client").await.status(), 0);
+                let status = fs::read_to_string(format!("/proc/{}/status", gateway.child.id())).unwrap();
+                assert!(status.contains("Seccomp_filters:\t1"), "the test's own alone: {status}");
+                drop(connection);
+                assert_eq!(gateway.drain().await, 0);
+                gateway.log()
+            })
+        });
+        let log = serving.join().unwrap();
+        for wall in ["no Landlock for the gateway: ", "no seccomp for the gateway: "] {
+            let lines: Vec<_> = log.lines().filter(|line| line.contains(wall)).collect();
+            assert_eq!(lines.len(), 1, "{wall}: {log}");
+            assert!(lines[0].contains("WARN") && lines[0].contains("is left to its user id"), "{}", lines[0]);
         }
     }
 }

@@ -184,6 +184,11 @@ impl Gateway {
         mint(&self.key, &grant, OffsetDateTime::now_utc()).unwrap()
     }
 
+    /// What it has said on its standard output.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
+    }
+
     /// Records so far.
     pub fn records(&self) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(&self.audit_file).unwrap();
@@ -231,7 +236,7 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("{}", fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default());
+            eprintln!("{}", self.log());
         }
     }
 }
