@@ -10,6 +10,7 @@ mod dependents;
 mod desk;
 mod doors;
 mod engine;
+mod fall_back;
 mod handover;
 mod new_key;
 mod policy;
@@ -109,6 +110,8 @@ struct Warden {
     boot: Rc<Current<ThisBoot>>,
     /// Why the newest configuration is not in force, if it is not.
     rolled_back: RefCell<Option<String>>,
+    /// Why a generation that fails is in force all the same, if one is.
+    stays: RefCell<Option<String>>,
     reloads: reload::Reloads,
     /// Gone once a stop begins: then a new connection is refused instead of waiting in the backlog for nobody.
     doors: RefCell<Option<doors::Doors>>,
@@ -206,6 +209,7 @@ async fn start(source: Source, loaded: Loaded, signals: Signals) -> Result<(Rc<W
         loaded,
         boot,
         rolled_back: RefCell::new(None),
+        stays: RefCell::new(None),
         doors: RefCell::new(Some(doors)),
         own_program,
         parent,
@@ -227,6 +231,7 @@ async fn start(source: Source, loaded: Loaded, signals: Signals) -> Result<(Rc<W
     spawn_local(upkeep::watch_health(warden.clone()));
     spawn_local(upkeep::watch_gateway(warden.clone()));
     spawn_local(upkeep::renew(warden.clone()));
+    spawn_local(fall_back::watch(warden.clone()));
     spawn_local(audit_log::keep(warden.clone()));
     spawn_local(audit_log::restarts(warden.clone()));
     spawn_local(upkeep::tell_metrics(warden.clone()));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tokio::{net::UnixListener, sync::mpsc, task::spawn_local};
 use tracing::{error, info, warn};
 
-use super::{Warden, dependents, new_key, reload, upkeep};
+use super::{Warden, dependents, fall_back, new_key, reload, upkeep};
 use crate::{
     admin::{Reply, Request, Server},
     audit::{Act, By},
@@ -212,7 +212,10 @@ async fn bring_about(warden: &Warden, change: impl Change, asker: &mut Option<&m
     let generation = live.generation;
     warden.live.replace(live);
     if generation != before {
-        let line = in_force(warden, by(asker)).await?;
+        let line = match in_force(warden, by(asker)).await {
+            Ok(line) => line,
+            Err(why) => return Err(format!("{why}\n{}", fall_back::fall_back(warden, generation, &why, asker).await)),
+        };
         say(asker, line).await;
         warden.changed.send_replace(generation);
     }
@@ -220,13 +223,20 @@ async fn bring_about(warden: &Warden, change: impl Change, asker: &mut Option<&m
 }
 
 /// A change of the material.
-trait Change: FnOnce(&Config, &mut dyn FnMut(Event)) -> Result<Live, rotation::Error> + Send + 'static {}
+pub(super) trait Change:
+    FnOnce(&Config, &mut dyn FnMut(Event)) -> Result<Live, rotation::Error> + Send + 'static
+{
+}
 
 impl<F: FnOnce(&Config, &mut dyn FnMut(Event)) -> Result<Live, rotation::Error> + Send + 'static> Change for F {}
 
 /// Runs a change off PID 1's only thread, for it waits for locks and disks. What it published, or why it could not, is
 /// put on record here, whoever asked for whatever.
-async fn apply(warden: &Warden, change: impl Change, asker: &mut Option<&mut Server>) -> Result<Live, String> {
+pub(super) async fn apply(
+    warden: &Warden,
+    change: impl Change,
+    asker: &mut Option<&mut Server>,
+) -> Result<Live, String> {
     let mut summary = Summary::default();
     let (events, mut heard) = mpsc::unbounded_channel();
     let config = (*warden.config()).clone();
@@ -268,7 +278,7 @@ pub(super) async fn is_in_force(warden: &Warden) -> Result<bool, String> {
 }
 
 /// Hands the live generation to the gateway, waits until it serves it, and puts that on record.
-async fn in_force(warden: &Warden, by: By) -> Result<String, String> {
+pub(super) async fn in_force(warden: &Warden, by: By) -> Result<String, String> {
     let generation = warden.live.borrow().generation;
     let line = match hand_over(warden, by).await? {
         true => format!("the gateway serves generation {generation}"),

@@ -55,6 +55,11 @@ impl Reloads {
     pub(super) fn new(loaded: Rc<Loaded>, boot: Rc<ThisBoot>) -> Self {
         Self { turn: Mutex::new(Course { healthy: InForce { loaded, boot }, watch: None }) }
     }
+
+    /// Whether one is under way, or what it restarted is not healthy yet.
+    pub(super) fn settling(&self) -> bool {
+        self.turn.try_lock().map_or(true, |course| course.watch.is_some())
+    }
 }
 
 /// What a reload would change, a line each.

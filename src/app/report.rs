@@ -1,6 +1,6 @@
 //! What PID 1 says of itself: health, and the document of `status`.
 
-use super::{Warden, warnings, witness};
+use super::{Warden, fall_back, warnings, witness};
 use crate::{
     admin::{
         self, Reply,
@@ -27,7 +27,9 @@ impl Warden {
 
     pub(super) fn warnings(&self) -> Vec<String> {
         let back = self.rolled_back.borrow().clone();
-        back.into_iter().chain(warnings(&self.config(), self.adoption)).collect()
+        let generation = self.live.borrow().put_back.as_ref().map(fall_back::words);
+        let stays = self.stays.borrow().clone();
+        back.into_iter().chain(generation).chain(stays).chain(warnings(&self.config(), self.adoption)).collect()
     }
 
     pub(super) fn bundles(&self) -> Vec<Bundle> {

@@ -44,6 +44,8 @@ pub enum Act {
     Publish,
     /// New material came into force in the gateway.
     SwitchMaterial,
+    /// A generation failed, and the last healthy one took its place, or why none did.
+    RollBack,
     /// A namespace was registered.
     RegisterNamespace,
     /// A process that ended was started again.

@@ -119,6 +119,18 @@ impl Parent {
         found.map_or_else(|| Err(format!("the gateway did not answer within {limit:?}")), |(_, served)| served)
     }
 
+    /// The gateway's word on the newest material, if it has said one.
+    pub fn answered(&self) -> Option<Answer> {
+        let newest = self.material.borrow().as_ref().map(|material| material.version)?;
+        let answer = self.answer.borrow().clone();
+        answer.filter(|answer| matches!(answer, Answer::Switched(of) | Answer::Refused(of, _) if *of == newest))
+    }
+
+    /// Wakes at each such word.
+    pub fn answers(&self) -> watch::Receiver<Option<Answer>> {
+        self.answer.subscribe()
+    }
+
     /// Who connects, and who did since PID 1 started, by which certificate.
     pub fn clients(&self) -> Vec<Client> {
         self.clients.borrow().clone()

@@ -6,13 +6,15 @@ use time::OffsetDateTime;
 
 use super::{
     BundleState, Error, Event, Live, Problem, Request,
-    artefact::{FLAT, TokenId},
+    artefact::{CA_CERT, FLAT, TokenId},
     bundles, doubt,
     inputs::{self, OwnCaFiles},
     install::{self, Installation},
     judge::{Judged, Scene, judge},
     make::Maker,
     plan::{Item, Plan, plan},
+    put_back::{self, Case, PutBack},
+    state::State,
 };
 use crate::{
     config::Config,
@@ -105,12 +107,38 @@ pub fn install(
     bring_about(config, now, Request::Install, Given::Signed(given), &Mounts::read()?, say)
 }
 
+/// Puts the last healthy generation in the place of `failed`, as a new one; why it failed is written down with it.
+pub fn put_back(
+    config: &Config,
+    now: OffsetDateTime,
+    failed: u64,
+    why: &str,
+    say: &mut dyn FnMut(Event),
+) -> Result<Live, Error> {
+    bring_about(config, now, Request::Install, Given::Failed(failed, why), &Mounts::read()?, say)
+}
+
+/// Notes that everything is healthy with the generation that is live, if that is this one.
+pub fn note_healthy(config: &Config, generation: u64) -> Result<(), Error> {
+    let folder = Generations::open_existing(&config.certs.dir)?;
+    if folder.healthy()? == Some(generation) {
+        return Ok(());
+    }
+    let lock = folder.lock(config.certs.lock_timeout)?;
+    if lock.is_read_only() || folder.current()? != Some(generation) {
+        return Ok(());
+    }
+    Ok(folder.note_healthy(generation)?)
+}
+
 /// What somebody brings to a change.
 #[derive(Clone, Copy)]
 enum Given<'a> {
     Nothing,
     Revoked(&'a Revocations),
     Signed(&'a Installation),
+    /// This generation failed, and why.
+    Failed(u64, &'a str),
 }
 
 fn bring_about(
@@ -140,6 +168,12 @@ fn bring_about(
     // What is installed already is not published again.
     let request = if request == Request::Install && set == found { Request::Timeless } else { request };
     let judged = judge(&set, &run.scene());
+    if let (Given::Failed(generation, _), Some((_, broken))) =
+        (given, judged.each().find(|(_, j)| j.problem().is_some()))
+    {
+        let reason = broken.problem().map(ToString::to_string).unwrap_or_default();
+        return Err(Error::Stays { generation, reason });
+    }
     let plan = plan(&judged, request, now).map_err(Error::Refused)?;
     plan.warnings.iter().for_each(|warning| say(Event::Warning(warning.clone())));
 
@@ -160,6 +194,11 @@ fn bring_about(
 /// The generation that is live; cheap enough to be asked every second.
 pub fn current_generation(config: &Config) -> Result<Option<u64>, Error> {
     Ok(Generations::open_existing(&config.certs.dir)?.current()?)
+}
+
+/// The generation with which everything was last healthy.
+pub fn healthy_generation(config: &Config) -> Result<Option<u64>, Error> {
+    Ok(Generations::open_existing(&config.certs.dir)?.healthy()?)
 }
 
 /// What opens the CA key.
@@ -199,7 +238,33 @@ impl Run<'_> {
                 accepted.events.into_iter().for_each(say);
                 Ok((accepted.set, accepted.replaced))
             }
+            Given::Failed(failed, why) => {
+                let stays = |reason| Error::Stays { generation: failed, reason };
+                let (set, note) = self.earlier(found, failed, why)?.map_err(stays)?;
+                say(Event::PutBack(note));
+                let replaced = put_back::replaced(found, &set);
+                Ok((set, replaced))
+            }
         }
+    }
+
+    /// The set to put in the place of the one that failed, or why there is none.
+    fn earlier(&self, newest: &Set, failed: u64, why: &str) -> Result<Result<(Set, PutBack), String>, Error> {
+        let state = State::of(newest);
+        let (current, healthy) = (self.folder.current()?, self.folder.healthy()?);
+        let chosen = put_back::choose(Case { current, failed, healthy, put_back: state.put_back.as_ref() });
+        let healthy = match chosen {
+            Ok(healthy) => healthy,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let Some(set) = self.folder.earlier(healthy)? else {
+            return Ok(Err(format!("generation {healthy}, the last healthy one, is gone or altered")));
+        };
+        if self.own_ca.is_some() && set.get(CA_CERT) != newest.get(CA_CERT) {
+            return Ok(Err("WARDEN_CA_CERT_FILE names another CA than before".to_owned()));
+        }
+        let note = PutBack { generation: failed + 1, refused: failed, healthy, why: why.to_owned() };
+        Ok(put_back::compose(&set, newest, note.clone()).map(|set| (set, note)))
     }
 
     /// Flat files become a generation of exactly their content first, so that a reader sees the same bytes at every

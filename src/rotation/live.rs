@@ -6,6 +6,7 @@ use super::{
     Artefact, BundleReport, Error, Problem,
     artefact::{CA_CERT, JWKS, LeafId, PASSWORD, REVOCATIONS, SIGNING_KEY},
     judge::{Judged, text},
+    put_back::PutBack,
     report::artefacts,
     state::{Published, State},
 };
@@ -56,6 +57,8 @@ pub struct Live {
     pub published: Published,
     /// A new signing key is published, and the tokens are still those of the one before.
     pub behind: bool,
+    /// This generation was put back in the place of one that failed.
+    pub put_back: Option<PutBack>,
 }
 
 impl Live {
@@ -95,6 +98,7 @@ impl Live {
             bundles,
             behind: judged.behind,
             published: State::of(set).published,
+            put_back: State::of(set).put_back.filter(|note| note.generation == generation),
         })
     }
 }

@@ -18,6 +18,7 @@ mod live;
 mod make;
 mod overlap;
 mod plan;
+mod put_back;
 mod report;
 mod signing;
 mod state;
@@ -25,7 +26,10 @@ mod successor;
 mod summary;
 mod wish;
 
-pub use apply::{apply, apply_with, at_start, current_generation, install, make_alone, revoke};
+pub use apply::{
+    apply, apply_with, at_start, current_generation, healthy_generation, install, make_alone, note_healthy, put_back,
+    revoke,
+};
 pub use bundles::{BundleReport, BundleState};
 pub use csr::{Csr, CsrWish, requests};
 pub use doubt::{Glance, Sight, Watch, at_start as doubt_at_start};
@@ -33,6 +37,7 @@ pub use install::{Installation, Signed};
 pub use issue::{IssueWish, Issued, issue};
 pub use live::{Live, Pair};
 pub use plan::{KeyChoice, Request};
+pub use put_back::PutBack;
 pub use report::{Artefact, Report, State, inspect};
 pub use state::{Change, Published};
 pub use summary::Summary;
@@ -82,6 +87,14 @@ pub enum Error {
         /// Why it failed.
         source: crate::tokens::Error,
     },
+    /// A generation fails, and none can take its place.
+    #[error("generation {generation} stays although it fails: {reason}")]
+    Stays {
+        /// Its number.
+        generation: u64,
+        /// Why no earlier one is put back.
+        reason: String,
+    },
     /// Anything else that was being made.
     #[error("failed to make {path}: {reason}")]
     Make {
@@ -121,6 +134,8 @@ pub enum Event {
         /// Who signed it, and until when.
         what: String,
     },
+    /// An earlier generation took the place of one that failed.
+    PutBack(PutBack),
     /// Flat files found in the folder became a generation.
     Adopted(Vec<String>),
     /// The set was published.
@@ -145,6 +160,12 @@ impl fmt::Display for Event {
             Self::TokensGenerated => f.write_str("✅ Temporal JWT tokens generated successfully"),
             Self::Made { name, reason } => write!(f, "made {name}: {reason}"),
             Self::Installed { name, what } => write!(f, "installed {name}: {what}"),
+            Self::PutBack(PutBack { refused, healthy, why, .. }) => {
+                write!(
+                    f,
+                    "generation {refused} fails, the files of generation {healthy} are published in its place: {why}"
+                )
+            }
             Self::Adopted(names) => write!(f, "took over files found in the folder: {}", names.join(", ")),
             Self::Published { generation } => write!(f, "published generation {generation}"),
             Self::Repaired(what) | Self::Warning(what) => f.write_str(what),

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::artefact::{CA_CERT, STATE};
+use super::{
+    artefact::{CA_CERT, STATE},
+    put_back::PutBack,
+};
 use crate::store::Set;
 
 /// The document. Everything has a default: a file that was lost costs precision, never material.
@@ -32,6 +35,9 @@ pub(super) struct State {
     /// Signing keys before the current one by `kid`, and when each leaves the JWKS.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) old_keys: BTreeMap<String, End>,
+    /// Who this generation is when it was put back in the place of one that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) put_back: Option<PutBack>,
     #[serde(flatten)]
     pub(super) rest: serde_json::Map<String, serde_json::Value>,
 }

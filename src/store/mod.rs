@@ -3,6 +3,7 @@
 mod bundle;
 mod folder;
 mod generation;
+mod healthy;
 mod lock;
 mod note;
 mod set;

@@ -71,8 +71,9 @@ impl Generations {
     }
 
     pub(super) fn prune(&self, current: u64) -> Result<(), Error> {
+        let healthy = self.healthy()?;
         for name in self.dir.names()? {
-            if number(&name).is_some_and(|n| n.saturating_add(KEPT) < current) {
+            if number(&name).is_some_and(|n| n.saturating_add(KEPT) < current && Some(n) != healthy) {
                 self.dir.remove(&name, DEPTH)?;
             }
         }

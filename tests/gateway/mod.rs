@@ -184,11 +184,6 @@ impl Gateway {
         mint(&self.key, &grant, OffsetDateTime::now_utc()).unwrap()
     }
 
-    /// What it has said on its standard output.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
-    }
-
     /// Records so far.
     pub fn records(&self) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(&self.audit_file).unwrap();
