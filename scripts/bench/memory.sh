@@ -121,7 +121,8 @@ calls() {
   local certs=$work/working/certs
   while :; do
     # The generation may change under the copy.
-    rm -rf "$work/now" && cp -rL "$certs" "$work/now" 2>/dev/null || { sleep 1; continue; }
+    rm -rf "$work/now"
+    if ! cp -rL "$certs" "$work/now" 2>/dev/null; then sleep 1; continue; fi
     "$work/bench" load -name working -kind rate -target 127.0.0.1:$WORKING -cert "$work/now/temporal-client.crt" -pids "$gateway" \
       -key "$work/now/temporal-client.key" -ca "$work/now/ca.crt" -token "$work/now/client-token.jwt" -connections 2 -rate "$CALLS" \
       -duration 10s >>"$work/calls.log" 2>&1 || sleep 1
