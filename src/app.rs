@@ -198,6 +198,7 @@ async fn start(source: Source, loaded: Loaded, signals: Signals) -> Result<(Rc<W
     let boot = Boot::create(clock::now())?;
     let boot = ThisBoot::prepare(&config, boot, SigningKey::generate()?, &live.postgres_password)?;
     let dependents = dependents::Dependents::recall(&config);
+    dependents::notice(&dependents, &config, &live);
     let (loaded, boot) = (Current::new(loaded), Current::new(boot));
     let (hello_loaded, hello_boot) = (loaded.clone(), boot.clone());
     let (parent, link) = Parent::new(move || handover::hello(&hello_loaded.get().config, &hello_boot.get()));

@@ -1,47 +1,12 @@
 //! A proxy that answers by name only: nothing may be listed or looked at, and still everybody is told, once.
 
 mod audit_scene;
+mod docker_scene;
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use audit_scene::Warden;
-
-/// What was asked of Docker, in order.
-type Asked = Arc<Mutex<Vec<String>>>;
-
-/// Docker behind a proxy that lets restarts and signals through and nothing else.
-fn docker() -> (String, Asked) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = format!("tcp://{}", listener.local_addr().unwrap());
-    let asked = Asked::default();
-    let heard = asked.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let heard = heard.clone();
-            std::thread::spawn(move || answer(stream, &heard));
-        }
-    });
-    (host, asked)
-}
-
-fn answer(mut stream: TcpStream, heard: &Asked) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let Some(first) = lines.next() else { return };
-    lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
-    let request = first.trim_end_matches(" HTTP/1.1").to_owned();
-    let status = if request.starts_with("POST ") { "204 No Content" } else { "403 Forbidden" };
-    heard.lock().unwrap().push(request);
-    let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-}
-
-fn told(asked: &Asked) -> Vec<String> {
-    asked.lock().unwrap().iter().filter(|request| request.starts_with("POST ")).cloned().collect()
-}
+use docker_scene::{docker, told};
 
 const ALL: [&str; 2] = ["POST /containers/db/kill?signal=SIGHUP", "POST /containers/app/restart"];
 

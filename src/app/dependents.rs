@@ -15,7 +15,8 @@ use crate::{
     audit::{Act, By},
     backoff, clock,
     config::Config,
-    docker::{self, Acted, Client, Engine, Listed, Need, Plan, Refusal, Terms},
+    docker::{self, Acted, Client, Engine, Late, Listed, Need, Plan, Refusal, Terms},
+    rotation::Live,
     store,
 };
 
@@ -32,6 +33,9 @@ const RETRY_CAP: Duration = Duration::from_secs(300);
 /// Beside the generations: who was told when, for what leaves no trace in a start time.
 const NOTE: &str = "dependents.json";
 
+/// Beside it: bundles that came after their generation, while there are such.
+const LATE: &str = "late-bundles.json";
+
 const BY_NAME: &str = "by name (WARDEN_DEPENDENTS): labels are not read; of a container that may not be looked at it is not known whether it runs, is healthy, or started after the publication";
 
 /// What is known of the dependents.
@@ -41,6 +45,8 @@ pub(super) struct Dependents {
     acted: Mutex<Acted>,
     /// Why the row stopped; `None` = all who had to be told were.
     pending: RefCell<Option<String>>,
+    /// Bundles that came after their generation.
+    late: RefCell<Late>,
     /// Warnings about labels that were given already.
     warned: RefCell<Vec<String>>,
     /// Held while PostgreSQL is asked for its certificate.
@@ -57,6 +63,7 @@ impl Dependents {
         Self {
             acted: Mutex::new(acted),
             pending: RefCell::default(),
+            late: RefCell::new(recall_late(config)),
             warned: RefCell::default(),
             looking: Mutex::default(),
         }
@@ -66,6 +73,35 @@ impl Dependents {
     pub(super) fn pending(&self) -> Option<String> {
         self.pending.borrow().clone()
     }
+}
+
+fn recall_late(config: &Config) -> Late {
+    let note = store::read_note(&config.certs.dir, LATE).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let lines: BTreeMap<String, Option<String>> = note.unwrap_or_default();
+    Late::new(lines.into_iter().map(|(name, at)| (name, at.and_then(|at| OffsetDateTime::parse(&at, &Rfc3339).ok()))))
+}
+
+/// Looks what became of the bundles with `live`. Whether one came that was missing: then whoever was told is told again.
+pub(super) fn notice(dependents: &Dependents, config: &Config, live: &Live) -> bool {
+    let mut late = dependents.late.borrow().clone();
+    late.look(&live.bundles, !live.changed, clock::now());
+    let came = late.iter().any(|(_, at)| at.is_some()) && late != *dependents.late.borrow();
+    replace_late(dependents, config, late);
+    came
+}
+
+/// Written down for the next process, like who was told.
+fn replace_late(dependents: &Dependents, config: &Config, late: Late) {
+    if late == *dependents.late.borrow() {
+        return;
+    }
+    let line =
+        |(name, at): (&str, Option<OffsetDateTime>)| (name.to_owned(), at.and_then(|at| at.format(&Rfc3339).ok()));
+    let lines: BTreeMap<_, _> = late.iter().map(line).collect();
+    if let Err(why) = store::write_note(&config.certs.dir, LATE, &serde_json::to_vec(&lines).unwrap_or_default()) {
+        warn!("that bundles come late is not written down, and after a restart nobody may be told of it: {why}");
+    }
+    dependents.late.replace(late);
 }
 
 /// Tells whoever holds older material than is published: at the start, after each generation, and again after a failure.
@@ -115,6 +151,7 @@ async fn row(warden: &Rc<Warden>, by: By) -> Result<(), String> {
     if warden.live.borrow().published.is_empty() {
         return Ok(());
     }
+    let began = clock::now();
     let (client, plan, _) = look(warden).await?;
     for warning in &plan.warnings {
         if !warden.dependents.warned.borrow().contains(warning) {
@@ -131,7 +168,11 @@ async fn row(warden: &Rc<Warden>, by: By) -> Result<(), String> {
     };
     let held = witness::of(warden);
     let terms = Terms { limit: config.docker.timeout, now: &clock::now, held: &held };
-    docker::roll(&client, &plan, &mut acted, &terms, &mut told).await.map_err(|failure| failure.to_string())
+    docker::roll(&client, &plan, &mut acted, &terms, &mut told).await.map_err(|failure| failure.to_string())?;
+    let mut late = warden.dependents.late.borrow().clone();
+    late.told(began);
+    replace_late(&warden.dependents, &config, late);
+    Ok(())
 }
 
 /// Written down for the next process. Losing it costs a second signal, so it stops nothing.
@@ -155,11 +196,14 @@ async fn look(warden: &Warden) -> Result<(Client, Plan, Vec<Listed>), String> {
     let client = Client::new(&config.docker.host).map_err(without)?;
     let published = warden.live.borrow().published.clone();
     let named = &config.docker.named;
-    if !named.is_empty() {
-        return Ok((client, docker::by_name(named, &published), Vec::new()));
-    }
-    let listed = client.list().await.map_err(without)?;
-    let plan = docker::plan(&listed, docker::own_id().as_deref(), &published)?;
+    let own_id = docker::own_id();
+    let (mut plan, listed) = if named.is_empty() {
+        let listed = client.list().await.map_err(without)?;
+        (docker::plan(&listed, own_id.as_deref(), &published)?, listed)
+    } else {
+        (docker::by_name(named, &published), Vec::new())
+    };
+    warden.dependents.late.borrow().postpone(&mut plan, &listed, own_id.as_deref(), &config.certs.publish_dir);
     Ok((client, plan, listed))
 }
 

@@ -210,6 +210,7 @@ async fn bring_about(warden: &Warden, change: impl Change, asker: &mut Option<&m
     let before = warden.live.borrow().generation;
     let live = apply(warden, change, asker).await?;
     let generation = live.generation;
+    let bundle_came = dependents::notice(&warden.dependents, &warden.config(), &live);
     warden.live.replace(live);
     if generation != before {
         let line = match in_force(warden, by(asker)).await {
@@ -217,6 +218,8 @@ async fn bring_about(warden: &Warden, change: impl Change, asker: &mut Option<&m
             Err(why) => return Err(format!("{why}\n{}", fall_back::fall_back(warden, generation, &why, asker).await)),
         };
         say(asker, line).await;
+    }
+    if generation != before || bundle_came {
         warden.changed.send_replace(generation);
     }
     Ok(())

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::time::timeout;
 
-use super::engine::{Engine, Health, Listed, Refusal, Seen};
+use super::engine::{Engine, Health, Listed, Mount, Refusal, Seen};
 use crate::config::DockerHost;
 
 /// A list or a look.
@@ -115,12 +115,17 @@ fn listed(found: ContainerSummary) -> Option<Listed> {
     let state = found.state.map(|state| state.to_string()).unwrap_or_default();
     let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let addresses = networks.into_values().flat_map(|network| [network.ip_address, network.global_ipv6_address]);
+    let mounts = found.mounts.unwrap_or_default().into_iter().filter_map(|mount| {
+        let of = mount.name.filter(|name| !name.is_empty()).or(mount.source)?;
+        Some(Mount { of, at: mount.destination? })
+    });
     Some(Listed {
         id: found.id?,
         name,
         labels: found.labels.unwrap_or_default().into_iter().collect(),
         state,
         addresses: addresses.flatten().filter_map(|text| text.parse().ok()).collect(),
+        mounts: mounts.collect(),
     })
 }
 

@@ -17,6 +17,17 @@ pub struct Listed {
     pub state: String,
     /// Where it is on its networks.
     pub addresses: Vec<IpAddr>,
+    /// What is mounted in it.
+    pub mounts: Vec<Mount>,
+}
+
+/// Something mounted in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The volume's name, or the folder of the host.
+    pub of: String,
+    /// Its path in the container.
+    pub at: String,
 }
 
 /// Health as the daemon has it.

@@ -203,7 +203,14 @@ mod tests {
 
     fn listed() -> Vec<Listed> {
         let (name, state) = ("app".to_owned(), "running".to_owned());
-        vec![Listed { id: "1".to_owned(), name, labels: BTreeMap::new(), state, addresses: vec![APP.into()] }]
+        vec![Listed {
+            id: "1".to_owned(),
+            name,
+            labels: BTreeMap::new(),
+            state,
+            addresses: vec![APP.into()],
+            mounts: Vec::new(),
+        }]
     }
 
     fn held(clients: &[Client]) -> Vec<(String, Held, u32)> {

@@ -192,6 +192,7 @@ mod tests {
             labels: labels.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             state: "running".to_owned(),
             addresses: Vec::new(),
+            mounts: Vec::new(),
         }
     }
 
