@@ -208,7 +208,12 @@ fn what_does_not_fit_is_refused_by_file_value_and_remedy_and_changes_nothing() {
             vec!["-extfile".into(), cnf("no-signature.cnf")],
             "digitalSignature",
         ),
-        ("worker", "is a CA certificate", vec!["-extfile".into(), cnf("is-ca.cnf")], "CA:FALSE"),
+        (
+            "worker",
+            "is a CA certificate",
+            vec!["-extfile".into(), cnf("is-ca.cnf")],
+            "have it signed as a leaf (CA:FALSE)",
+        ),
         (
             "server",
             "leads to C=CH, O=Example & Sons, CN=Example Root",
@@ -234,7 +239,7 @@ fn what_does_not_fit_is_refused_by_file_value_and_remedy_and_changes_nothing() {
         (cnf("key.pem"), "holds a private key", "give certificates only"),
         (cnf("garbage.pem"), "holds no certificate in PEM", "openssl x509 -inform der"),
         (cnf("twice.pem"), "is a second certificate for the same key", "give one of them"),
-        (cnf("root.crt"), "holds no certificate of a leaf", "cert csr"),
+        (cnf("root.crt"), "holds no certificate of a leaf", "give what the CA made of `cert csr`"),
         (renamed, "is the certificate of someone, not of temporal-client", "subject"),
         (stranger, "holds the certificate CN=stranger", "cert csr"),
         ("/nowhere.crt".to_owned(), "can't be read: No such file", "as PEM"),
@@ -242,6 +247,8 @@ fn what_does_not_fit_is_refused_by_file_value_and_remedy_and_changes_nothing() {
         let words = offline.refused(&["cert", "install", &file]);
         assert!(words.contains(what) && words.contains(remedy) && words.contains(&file), "{file}: {words}");
     }
+    let words = offline.refused(&["cert", "install", "--trust", &cnf("root.crt")]);
+    assert!(words.contains("can't be trusted beside a CA of your own; put it into the file"), "{words}");
     let words = offline.refused(&["cert", "csr", "nobody"]);
     assert!(
         words.contains("has no certificate called \"nobody\"; name server, client, worker, ui, postgres"),

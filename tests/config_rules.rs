@@ -112,7 +112,7 @@ fn the_password_comes_from_its_file_without_the_line_end_and_is_never_shown() {
     assert_eq!(postgres.password.as_ref().map(|p| p.expose().as_str()), Some("s3cret\"\\"));
     assert!(!format!("{c:?}").contains("s3cret"));
     let both = errors(&[base[0], base[1], ("POSTGRES_PWD", "hunter2")], &[("/run/secrets/pg", "x")]);
-    assert!(both[0].contains("both set") && !both[0].contains("hunter2"), "{both:?}");
+    assert!(both[0].contains(" are both set; keep one of them") && !both[0].contains("hunter2"), "{both:?}");
     assert!(errors(&base, &[])[0].contains("cannot be read"));
     let blank = errors(&base, &[("/run/secrets/pg", "two words")]);
     assert!(blank[0].contains("blanks") && !blank[0].contains("words\""), "{blank:?}");
@@ -235,6 +235,14 @@ fn each_kind_of_bad_value_is_said_with_what_would_be_right() {
         (&[SQLITE, ("WARDEN_DEPENDENTS", "a=exec:x")], "exec is for labels only; there are restart and signal:SIGNAL"),
         (&[SQLITE, ("WARDEN_DEPENDENTS", "a=signal:NOTHING")], "\"a=signal:NOTHING\": no such signal"),
     ];
+    for (file, why) in [
+        ("a = [", "; correct the file"),
+        ("lisen = 1\n", "/etc/temporal/warden.toml: unknown key lisen; did you mean listen?"),
+        ("cert_ttl = { days = 1 }\n", "must be text, a number, true or false, or a list of text"),
+    ] {
+        let seen = errors(&[SQLITE], &[(FILE, file)]);
+        assert!(seen.iter().any(|line| line.contains(why)), "{why}: {seen:#?}");
+    }
     for (environment, why) in rows {
         let seen = errors(environment, &[]);
         assert!(seen.iter().any(|line| line.contains(why)), "{why}: {seen:#?}");

@@ -35,6 +35,8 @@ async fn a_rotation_without_docker_completes_and_is_one_line_in_the_log_and_one_
     let listed = warden.said(&["dependent", "list"]);
     let words = String::from_utf8_lossy(&listed.stderr).into_owned();
     assert!(!listed.status.success() && words.contains("Docker cannot be reached at"), "{words}");
+    let doctor = String::from_utf8(warden.said(&["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("not everybody was told: Docker cannot be reached"), "{doctor}");
     assert!(!warden.said(&["dependent", "restart"]).status.success());
     assert_eq!(warden.stop().await, Some(0));
     assert!(warden.acts().iter().any(|[method, _, _, reason]| method == "TellDependents" && reason.contains("Docker")));

@@ -209,3 +209,16 @@ fn a_bundle_is_not_rewritten_when_nothing_changed() {
     assert_eq!(publish_bundle(folder.path(), &set("a"), NOW).unwrap(), None);
     assert_eq!(publish_bundle(folder.path(), &set("b"), NOW).unwrap(), Some(1));
 }
+
+#[test]
+fn what_a_consumer_piled_up_in_its_bundle_is_not_followed_without_end() {
+    let mut scene = Scene::new();
+    scene.mount_bundles();
+    scene.start();
+    let path = scene.bundle("client").join("ca.crt");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir_all(path.join("1/2/3/4/5/6")).unwrap();
+    let said = scene.start().0.bundles.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(said.contains("bundle client could not be published: "), "{said}");
+    assert!(said.contains("is a folder nested too deep to remove; move it away and start again"), "{said}");
+}

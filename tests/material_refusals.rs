@@ -81,6 +81,21 @@ fn empty_files_are_refused_by_name() {
 }
 
 #[test]
+fn what_is_no_password_and_no_json_is_refused_by_name() {
+    let why = "is empty or holds more than one word; restore the password the database knows";
+    // Without its list of sums, which would find any change.
+    let forget = |s: &Scene| fs::remove_file(s.path("..data").join("manifest.json")).unwrap();
+    refused("postgres-password", why, |s| {
+        s.overwrite("postgres-password", "two words");
+        forget(s);
+    });
+    refused("revocations.json", "is not the JSON it should be: ", |s| {
+        s.overwrite("revocations.json", "[");
+        forget(s);
+    });
+}
+
+#[test]
 fn a_flipped_bit_of_a_certificate_or_token_is_refused_by_name() {
     for file in ["ca.crt", "temporal-server.crt", "bundles/ui/temporal-client.crt", "client-token.jwt"] {
         refused(file, file, |scene| {
@@ -212,6 +227,12 @@ fn links_folders_and_pipes_at_our_names_are_never_followed() {
         fs::remove_file(s.path("ca.crt")).unwrap();
         fs::create_dir(s.path("ca.crt")).unwrap();
     });
+    refused("ca.crt", "is larger than 1 MiB", |s| s.overwrite("ca.crt", vec![b'x'; 2 << 20]));
+    let scene = Scene::new();
+    scene.start();
+    fs::remove_file(scene.path("..data")).unwrap();
+    let gone = scene.apply(Request::MakeMissing).unwrap_err().to_string();
+    assert!(gone.contains("brings the last set back, an empty folder starts over with a new CA"), "{gone}");
     refused("ca.key", "is not a regular file", |s| {
         fs::remove_file(s.path("..data/ca.key")).unwrap();
         nix::unistd::mkfifo(&s.path("..data/ca.key"), nix::sys::stat::Mode::S_IRUSR).unwrap();
@@ -256,6 +277,9 @@ fn an_own_ca_that_does_not_fit_is_refused_by_its_file() {
     assert!(with(&own.trust_pem(), Some("garbage")).contains("own.key holds no private key in PEM"));
     assert!(with(&own.trust_pem(), Some(other.to_pem().expose())).contains("own.key is not the key of certificate"));
     assert!(with(&own.trust_pem(), None).contains("set WARDEN_CA_KEY_FILE"));
+    let old = Authority::create(NOW - Duration::days(400), Duration::days(365)).unwrap();
+    let expired = with(&old.trust_pem(), Some(old.key_pem().expose()));
+    assert!(expired.contains("own.crt expired") && expired.contains("; renew it and start again"), "{expired}");
     let under = own.cross_sign(&Authority::create(NOW, Duration::days(90)).unwrap(), NOW).unwrap();
     let unrooted = with(&(under + &Authority::create(NOW, Duration::days(90)).unwrap().trust_pem()), None);
     assert!(

@@ -28,6 +28,8 @@ const REFUSING: &[&str] = &[
     "Malformed(",
     "wanted:",
 ];
+/// Calls whose arguments in words are a refusal: what is wrong, and what to do.
+const REFUSALS: &[&str] = &["refuse(", "problem(", "broken(", "foreign(", "bad(", "refused(", "errors.push("];
 /// So many signs in a row identify a text.
 const WINDOW: usize = 14;
 
@@ -107,12 +109,10 @@ fn messages() -> Vec<Message> {
 }
 
 fn is_refusal(path: &Path, before: &str) -> bool {
-    let in_refuse = before.rfind("refuse(").is_some_and(|at| {
-        let arguments = &before[at + "refuse(".len()..];
-        arguments.ends_with(',') && !arguments.contains([';', '"']) || arguments.ends_with("format_args!(")
-    });
+    let argument = REFUSALS.iter().filter_map(|call| before.rfind(call).map(|at| &before[at + call.len()..]));
+    let in_call = argument.into_iter().any(|before| !before.contains([';', '{', '}']) && !before.contains(")"));
     let written = path.ends_with("tokens/refusal.rs") && before.ends_with("write!(f,");
-    in_refuse || written || REFUSING.iter().any(|end| before.ends_with(end))
+    in_call || written || REFUSING.iter().any(|end| before.ends_with(end))
 }
 
 /// The parts of a format string between what is filled in.

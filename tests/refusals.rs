@@ -10,7 +10,7 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     process::{Command, Output, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use temporal_warden::{
@@ -124,7 +124,7 @@ fn a_file_that_cannot_be_read_or_written_is_named_by_the_command() {
 
 #[test]
 fn a_value_on_the_command_line_that_cannot_be_is_said_with_what_can() {
-    let mut scene = Scene::new(NOWHERE);
+    let scene = Scene::new(NOWHERE);
     for (command, code, why) in [
         (&["audit", "tail", "--since", "20000y"][..], 2, "is too long ago"),
         (
@@ -139,6 +139,10 @@ fn a_value_on_the_command_line_that_cannot_be_is_said_with_what_can() {
         let output = scene.run(command);
         assert!(output.status.code() == Some(code) && said(&output).contains(why), "{command:?}: {}", said(&output));
     }
+    fs::write(scene.path("revocations.json"), "[").unwrap();
+    let mint = scene.refused(&["token", "mint", "--scope", "temporal-client"]);
+    assert!(mint.contains("revocations.json is not the JSON it should be; restore it"), "{mint}");
+    let mut scene = Scene::new(NOWHERE);
     // What was done without a record is told, not undone.
     let folder = scene.folder.path().join("no-file");
     fs::create_dir(&folder).unwrap();
@@ -160,6 +164,15 @@ fn an_intermediate_is_not_trusted_as_a_root() {
     assert!(Command::new("sh").args(["-c", script]).current_dir(here).output().unwrap().status.success());
     let refused = scene.refused(&["cert", "install", "--trust", here.join("middle.crt").to_str().unwrap()]);
     assert!(refused.contains("is signed by CN=root, so it is no root: CN=middle"), "{refused}");
+    let early = Scene::empty(NOWHERE).refused(&["cert", "install", "--trust", here.join("root.crt").to_str().unwrap()]);
+    assert!(early.contains("can't be trusted beside a CA that is not there yet; make one first"), "{early}");
+    let empty = Scene::empty(NOWHERE);
+    let request = here.join("requests");
+    empty.done(&["cert", "csr", "client", "--out", request.to_str().unwrap()]);
+    let sign = "openssl x509 -req -in requests/client.csr -CA root.crt -CAkey root.key -CAcreateserial -days 9 -out signed.crt";
+    assert!(Command::new("sh").args(["-c", sign]).current_dir(here).output().unwrap().status.success());
+    let early = empty.refused(&["cert", "install", here.join("signed.crt").to_str().unwrap()]);
+    assert!(early.contains("can't be checked: there is no CA yet; set WARDEN_CA_CERT_FILE"), "{early}");
     let mut old = rcgen::CertificateParams::default();
     old.distinguished_name.push(rcgen::DnType::CommonName, "old");
     old.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -192,6 +205,23 @@ async fn the_control_socket_is_closed_to_others_and_an_answer_to_another_questio
     }
     for answer in tokio::task::spawn_blocking(|| asking.join().unwrap()).await.unwrap() {
         assert!(answer.contains("the running warden answered Done; is it of another version?"), "{answer}");
+    }
+}
+
+#[test]
+fn the_doctor_names_the_token_it_would_try() {
+    let scene = Scene::new(NOWHERE);
+    let _warden = scene.warden();
+    let address = format!("127.0.0.1:{}", scene.port());
+    let began = Instant::now();
+    loop {
+        // The start puts it back.
+        let _ = fs::remove_file(scene.path("client-token.jwt"));
+        let found = said(&scene.run(&["doctor", "--address", &address]));
+        if found.contains("client-token.jwt cannot be read") {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{found}");
     }
 }
 

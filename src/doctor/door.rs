@@ -155,3 +155,37 @@ fn refused(check: &'static str, answer: Result<Answer, String>, expected: u32) -
         Err(error) => Finding::bad(check, error, "see `temporal-warden status`"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    fn answer(http: u16, grpc: Option<(u32, &str)>) -> Result<Answer, String> {
+        Ok(Answer { http, body: String::new(), grpc: grpc.map(|(code, why)| (code, why.to_owned())) })
+    }
+
+    #[test]
+    fn an_answer_that_should_not_be_is_told_as_it_came() {
+        for (finding, detail) in [
+            (accepted(answer(200, Some((7, "Forbidden: x")))), "client-token.jwt is refused: Forbidden: x"),
+            (accepted(answer(502, None)), "no gRPC status, HTTP 502"),
+            (refused("scope", answer(200, Some((0, "served"))), 7), "expected status 7, got 0 served"),
+            (refused("scope", answer(502, None), 7), "expected status 7, got HTTP 502"),
+            (health(answer(503, None)), "NOT_SERVING: no reason given"),
+        ] {
+            assert_eq!((finding.verdict, finding.detail.as_str()), (Verdict::Bad, detail));
+        }
+        let fine = [accepted(answer(200, Some((5, "no namespace")))), refused("scope", answer(200, Some((7, ""))), 7)];
+        assert!(fine.iter().all(|finding| finding.verdict == Verdict::Good));
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_told_from_a_port_nobody_listens_on() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let name = runtime.block_on(reach("no port")).unwrap_err();
+        assert!(name.detail.starts_with("no port cannot be resolved: "), "{}", name.detail);
+        let port = runtime.block_on(reach("127.0.0.1:1")).unwrap_err();
+        assert!(port.detail.starts_with("127.0.0.1:1 does not answer: "), "{}", port.detail);
+    }
+}

@@ -52,22 +52,23 @@ mod tests {
     use super::*;
     use crate::doctor::Verdict;
 
-    fn verdict(state: &str, restarts: u32) -> Verdict {
+    fn found(state: &str, restarts: u32) -> Finding {
         let name = "temporal".to_owned();
         let since = OffsetDateTime::UNIX_EPOCH;
-        child(&Child { name, state: state.to_owned(), pid: None, restarts, since, last_exit: None }).verdict
+        child(&Child { name, state: state.to_owned(), pid: None, restarts, since, last_exit: None })
     }
 
     #[test]
     fn a_child_that_restarts_again_and_again_is_said_even_when_it_is_ready() {
-        let verdicts = [("ready", 0), ("ready", 3), ("backoff", 1)].map(|(state, n)| verdict(state, n));
+        let verdicts = [("ready", 0), ("ready", 3), ("backoff", 1)].map(|(state, n)| found(state, n).verdict);
         assert_eq!(verdicts, [Verdict::Good, Verdict::Warning, Verdict::Bad]);
+        assert_eq!(found("backoff", 1).detail, "temporal is backoff, the last exit: none");
     }
 
     #[test]
     fn with_no_pid_1_nothing_else_is_said_of_it() {
         let findings = check(&Err("no socket".to_owned()));
         assert_eq!(findings.len(), 1);
-        assert!(findings[0].fix.is_some());
+        assert!(findings[0].check == "pid 1" && findings[0].fix.is_some());
     }
 }

@@ -119,6 +119,12 @@ mod tests {
     }
 
     #[test]
+    fn without_a_ca_of_this_time_nothing_passes() {
+        let why = words(verify(&server().1, &[], Purpose::Server, NOW));
+        assert!(why.ends_with("has no CA that is valid now"), "{why}");
+    }
+
+    #[test]
     fn a_server_certificate_serves_and_is_no_client() {
         let (ca, chain) = server();
         let trust = [ca.certificate().clone()];
