@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -61,6 +62,58 @@ fn the_checksums_find_an_altered_file_and_bear_a_signature_that_verifies() {
     assert!(check());
     fs::write(dist.join("b.tar"), "c").unwrap();
     assert!(!check());
+}
+
+/// Instead of the real ones, which take ten minutes: `build` brings the program of this test run, and `taint` what it adds to it.
+const CARGO: &str = r#"#!/bin/sh
+set -e
+if [ "$1" = cyclonedx ]; then
+  while [ "$1" != --manifest-path ]; do shift; done
+  echo '{"serialNumber": "random", "metadata": {"timestamp": "now"}, "components": []}' > "$(dirname "$2")/sbom.json"
+else
+  while [ "$1" != --target ]; do shift; done
+  mkdir -p "$CARGO_TARGET_DIR/$2/release"
+  cp "$PROGRAM" "$CARGO_TARGET_DIR/$2/release/temporal-warden"
+  [ -z "$TAINT" ] || echo "$PWD" >> "$CARGO_TARGET_DIR/$2/release/temporal-warden"
+fi
+"#;
+
+fn checked(folder: &Path, taint: &str) -> Output {
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    for name in ["cargo", "cargo-cyclonedx"] {
+        fs::write(bin.join(name), CARGO).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // Small, for it is packed four times.
+    let program = folder.join("program");
+    fs::write(&program, format!("#!/bin/sh\nexec {} \"$@\"\nexit\n", env!("CARGO_BIN_EXE_temporal-warden"))).unwrap();
+    let mut command = script("--check", &folder.join("dist"));
+    command.arg("--no-image").env("PROGRAM", &program).env("TAINT", taint);
+    // No tools of this machine's own beside the stand-ins.
+    command.env("XDG_CACHE_HOME", folder);
+    let path = std::env::var("PATH").unwrap();
+    run(command.env("PATH", format!("{}:{path}", bin.display())))
+}
+
+#[test]
+fn a_release_has_program_manual_and_completions_and_one_that_differs_from_its_second_build_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = checked(folder.path(), "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("program: both builds are the same, sha256"), "{said}");
+    let stem = format!("temporal-warden-{VERSION}-{}-unknown-linux-musl", std::env::consts::ARCH);
+    let archive = folder.path().join("dist").join(format!("{stem}.tar.gz"));
+    let files = good(Command::new("tar").args(["--numeric-owner", "-tvzf"]).arg(&archive));
+    for name in ["temporal-warden", "LICENSE", "man1/temporal-warden-token-mint.1", "completions/bash"] {
+        assert!(files.contains(&format!("temporal-warden-{VERSION}/{name}\n")), "{name}: {files}");
+    }
+    assert!(files.lines().all(|line| line.contains(" 0/0 ")), "{files}");
+    let parts = fs::read_to_string(folder.path().join("dist").join(format!("{stem}.cdx.json"))).unwrap();
+    assert!(!parts.contains("random") && !parts.contains("now"), "{parts}");
+    let output = checked(folder.path(), "yes");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("program: the two builds DIFFER"), "{said}");
 }
 
 /// What `docker save` gives of the same files at another time, in another order and in other layers.
