@@ -119,7 +119,7 @@ impl Scene {
         let limit = if is_endless(&line) { "1" } else { "60" };
         let mut bash = Command::new("timeout");
         bash.args([limit, "bash", "-o", "pipefail", "-c", &line]).current_dir(here).env_clear();
-        bash.env("PATH", format!("{}:/usr/bin:/bin", here.join("bin").display())).env("DB", "sqlite");
+        bash.env("PATH", format!("{}:/usr/bin:/bin", here.join("bin").display())).env("DB", "sqlite").env("HOME", here);
         let folders = [("CERTS", "certs"), ("PUBLISH", "published"), ("RUNTIME", "run")];
         bash.envs(folders.map(|(name, folder)| (format!("WARDEN_{name}_DIR"), here.join(folder))));
         bash.env("WARDEN_AUDIT_FILE", here.join("audit.jsonl")).output().unwrap()

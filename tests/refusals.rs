@@ -225,6 +225,33 @@ fn the_doctor_names_the_token_it_would_try() {
     }
 }
 
+#[test]
+fn a_profile_that_cannot_be_kept_is_refused_with_the_flag_for_it() {
+    let scene = Scene::new(NOWHERE);
+    let folder = scene.folder.path().to_str().unwrap().to_owned();
+    let garbage = scene.folder.path().join("garbage.toml");
+    fs::write(&garbage, "a = [").unwrap();
+    for (more, why) in [
+        (&[][..], "there is no HOME; name the file of profiles with --profile-file"),
+        (
+            &["--profile-file", folder.as_str()],
+            " can't be read: Is a directory (os error 21); name another with --profile-file",
+        ),
+        (&["--profile-file", "/proc/x.toml"], "; name another with --profile-file, or - to print it"),
+        (&["--profile-file", "-", "--certs", "/nowhere"], "; name the folder with --certs"),
+        (&["--profile-file", garbage.to_str().unwrap()], "; correct it, or name another with --profile-file"),
+    ] {
+        let words = [&["token", "mint", "--scope", "temporal-client", "--profile", "alice"], more].concat();
+        let output = scene.command(&words).env_remove("HOME").output().unwrap();
+        assert!(output.status.code() == Some(1) && said(&output).contains(why), "{words:?}: {}", said(&output));
+    }
+    let bundle = scene.folder.path().join("bundle");
+    let words =
+        ["cert", "issue", "--name", "x", "--out", bundle.to_str().unwrap(), "--profile", "x", "--profile-file", "-"];
+    let output = scene.run(&words);
+    assert!(said(&output).contains("temporal-warden: wrote "), "{}", said(&output));
+}
+
 fn runtime_dir(scene: &Scene) -> String {
     let command = scene.command(&[]);
     let mut variables = command.get_envs();
