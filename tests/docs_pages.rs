@@ -149,10 +149,45 @@ fn every_picture_on_a_page_is_there_and_every_picture_is_on_a_page() {
 
 /// The pictures of a page, by their path from the root.
 fn pictures(page: &str) -> Vec<String> {
-    let text = read(page);
-    let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link.to_owned());
-    let images = links.filter_map(|link| link.split_once("images/").map(|(_, name)| format!("docs/images/{name}")));
+    let images = links(&read(page))
+        .into_iter()
+        .filter_map(|link| link.split_once("images/").map(|(_, name)| format!("docs/images/{name}")));
     images.collect()
+}
+
+#[test]
+fn every_link_within_the_pages_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let folder = Path::new(&page).parent().unwrap();
+        for link in links(&read(&page)).into_iter().filter(|link| !link.contains("://")) {
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let path = if file.is_empty() { Path::new(&page).to_owned() } else { folder.join(file) };
+            let there = path.exists() && (heading.is_empty() || headings(&path).contains(heading));
+            if !there {
+                wrong.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn links(text: &str) -> Vec<String> {
+    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link.to_owned()).collect()
+}
+
+/// The anchors of a page, as GitHub makes them.
+fn headings(page: &Path) -> BTreeSet<String> {
+    let anchor = |title: &str| -> String {
+        let kept = title
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+            .collect::<String>();
+        kept.trim().replace(' ', "-")
+    };
+    let text = fs::read_to_string(page).unwrap();
+    text.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#'))).collect()
 }
 
 #[test]

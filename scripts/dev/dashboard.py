@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "examples/monitoring/grafana/temporal-warden.json"
 SPAN, STEP = 180, 5
-WIDTH, ROW, GAP = 58, 36, 8  # pixels: a column of 24, a row, between two panels
+WIDTH, ROW, GAP = 52, 34, 8  # pixels: a column of 24, a row, between two panels
 COLOURS = ["#7eb26d", "#eab839", "#6ed0e0", "#ef843c", "#e24d42", "#1f78c1", "#ba43a9", "#705da0", "#508642", "#cca300"]
 NAMED = {"red": "#e02f44", "orange": "#ff9830", "green": "#56a64b", "blue": "#3274d9", None: "#56a64b"}
 
@@ -50,7 +50,8 @@ def number(value: float, unit: str | None) -> str:
     for size, name in scales.get(unit, []):
         if abs(value) >= size or (value == 0 and size == 1):
             return f"{value / size:.3g}{name}"
-    return f"{value:.3g}" + {"reqps": " req/s", "ops": " ops/s", "d": " d", "Bps": " B/s"}.get(unit, "")
+    shown = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return shown + {"reqps": " req/s", "ops": " ops/s", "d": " d", "Bps": " B/s"}.get(unit, "")
 
 
 def colour(value: float, defaults: dict) -> str:
@@ -72,10 +73,11 @@ def stat(panel: dict, rows: list[Series], width: int, height: int) -> str:
 def bars(panel: dict, rows: list[Series], width: int, height: int) -> str:
     defaults = panel["fieldConfig"]["defaults"]
     last = [(name, points[-1][1]) for name, points in rows]
-    most = max(value for _, value in last)
+    last.sort(key=lambda row: row[1])
+    most = defaults.get("max") or max(value for _, value in last)
     line = '<div class="bar"><span>{}</span><i style="width:{:.0f}px;background:{}"></i><b>{}</b></div>'
     size = height / max(len(last), 1)
-    lines = [line.format(escape(n), (width - 360) * v / most, colour(v, defaults), number(v, defaults.get("unit"))) for n, v in last]
+    lines = [line.format(escape(n), (width - 360) * min(v / most, 1), colour(v, defaults), number(v, defaults.get("unit"))) for n, v in last]
     return f'<div style="line-height:{size:.1f}px">{"".join(lines)}</div>'
 
 

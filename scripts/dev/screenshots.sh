@@ -24,12 +24,15 @@ ui() { E2E_KEEP=1 SCREENSHOTS=$PICTURES "$VENV/bin/pytest" -p no:cacheprovider -
 dashboard() {
   scripts/dev/images.sh monitoring
   monitored up -d --no-build temporal prometheus
-  until [ "$(docker inspect -f '{{.State.Health.Status}}' app_data_temporal_server)" = healthy ]; do sleep 1; done
+  healthy
   load
   "$VENV/bin/python" scripts/dev/dashboard.py "$PICTURES/dashboard.png"
   monitored rm --stop --force -v prometheus
   compose up -d --no-build temporal
+  healthy
 }
+
+healthy() { until [ "$(docker inspect -f '{{.State.Health.Status}}' app_data_temporal_server)" = healthy ]; do sleep 1; done; }
 
 # What a small application does, and what a scanner and a mistaken client do now and then.
 load() {
@@ -44,15 +47,28 @@ load() {
   done
 }
 
+# 256 colours are enough, and a third of the bytes.
+shrink() {
+  "$VENV/bin/python" - "$PICTURES"/*.png <<'PYTHON'
+import sys
+from PIL import Image
+
+for path in sys.argv[1:]:
+    picture = Image.open(path)
+    if picture.mode != "P":
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+PYTHON
+}
+
 prepare() {
   scripts/dev/install.sh python browser
   [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"
-  "$VENV/bin/pip" install --quiet --disable-pip-version-check -r tests/e2e/requirements.txt 'ansi2html==1.9.5'
+  "$VENV/bin/pip" install --quiet --disable-pip-version-check -r tests/e2e/requirements.txt 'ansi2html==1.9.5' pillow
   mkdir -p "$PICTURES"
 }
 
 case ${1:-all} in
-  status | ui | dashboard) prepare; "$1" ;;
-  all) prepare; dashboard; status; ui ;;
+  status | ui | dashboard) prepare; "$1"; shrink ;;
+  all) prepare; status; ui; dashboard; shrink ;;
   *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; case $1 in -h | --help) exit 0 ;; *) exit 2 ;; esac ;;
 esac

@@ -141,7 +141,7 @@ fn render_gateway(out: &mut String, gateway: &Health) {
     }
     let database = match gateway.upstream_ok {
         true => "a call that reads it succeeds".to_owned(),
-        false => format!("FAILS: {upstream_detail}"),
+        false => format!("NOT READ: {upstream_detail}"),
     };
     let record = if gateway.audit_ok { "every call is recorded" } else { "CANNOT BE WRITTEN" };
     let _ = writeln!(out, "database: {database}\naudit:    {record}");

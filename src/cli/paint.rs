@@ -20,7 +20,7 @@ const WORDS: [(&str, &str); 24] = [
     ("REVOKED", RED),
     ("MISSING", RED),
     ("BROKEN", RED),
-    ("FAILS", RED),
+    ("NOT READ", RED),
     ("CANNOT BE WRITTEN", RED),
     ("REFUSED", RED),
     ("gave-up", RED),

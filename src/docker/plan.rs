@@ -91,6 +91,7 @@ pub fn plan(listed: &[Listed], own_id: Option<&str>, published: &Published) -> R
         let key = |t: &Target| (t.wish.order, ranks.get(&t.name).copied(), t.name.clone());
         key(a).cmp(&key(b))
     });
+    plan.skips.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(plan)
 }
 

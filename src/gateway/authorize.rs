@@ -193,8 +193,11 @@ fn is_bound_here(policy: &Policy, token: &Verified, certificate: Option<&Confirm
     }
 }
 
+/// The method first and the service behind it: as one word they are too long for the web UI's dialog.
 fn forbidden(held: Scopes, path: &str, access: Access) -> String {
-    let method = path.trim_start_matches('/');
+    let path = path.trim_start_matches('/');
+    let method =
+        path.rsplit_once('/').map_or_else(|| path.to_owned(), |(service, method)| format!("{method} of {service}"));
     let needed: Vec<_> = access.needed().iter().map(Scope::as_str).collect();
     format!("scope {held} may not call {method}, which needs {}", needed.join(" or "))
 }
@@ -237,7 +240,7 @@ mod tests {
     fn forbidden_names_the_scope_held_the_method_and_the_scope_needed() {
         let Verdict::Deny(refusal) = decide(POLICY, REGISTER, &token("temporal-client", None)) else { panic!() };
         let expected = "Forbidden: scope temporal-client may not call \
-            temporal.api.workflowservice.v1.WorkflowService/RegisterNamespace, which needs temporal-system";
+            RegisterNamespace of temporal.api.workflowservice.v1.WorkflowService, which needs temporal-system";
         assert_eq!((refusal.status(), refusal.to_string()), (7, expected.to_owned()));
     }
 

@@ -36,7 +36,7 @@ def page(password: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         login = {"username": "temporal", "password": password}
-        context = browser.new_context(ignore_https_errors=True, http_credentials=login, viewport={"width": 1400, "height": 900})
+        context = browser.new_context(ignore_https_errors=True, http_credentials=login, viewport={"width": 1280, "height": 800})
         context.set_default_timeout(90_000)
         yield context.new_page()
         browser.close()
