@@ -27,7 +27,8 @@ async fn each_scope_reaches_the_backend_with_its_methods_and_with_no_other() {
             if !allowed {
                 let message = reply.message();
                 assert!(message.starts_with(&format!("Forbidden: scope {scope} may not call")), "{message}");
-                assert!(message.contains(&path[1..]) && message.contains("temporal-system"), "{message}");
+                let named = format!(" {} of {},", row.name, row.service);
+                assert!(message.contains(&named) && message.contains("temporal-system"), "{message}");
             }
         }
     }
