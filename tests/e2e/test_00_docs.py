@@ -3,11 +3,13 @@
 import json
 import re
 import shlex
+from collections.abc import Iterator
 
 import pytest
 
 import pages
-from stack import APP, CERTS, KEEP, SERVER, bash, eventually, finished, must, run, start_job
+from dependents import holders, settled
+from stack import APP, CERTS, KEEP, POSTGRES, SERVER, WORKER, bash, eventually, finished, must, run, start_job
 
 WARDEN = f"docker exec {SERVER} temporal-warden"
 # What a page writes where the reader puts something of their own.
@@ -15,11 +17,15 @@ OWN = {"NAME": "from-the-readme", "FILE": f"{CERTS}/client-token.jwt", "FOLDER":
 
 
 @pytest.fixture(scope="module", autouse=True)
-def a_job_and_a_refusal() -> None:
-    """What the transcripts show something of."""
+def a_job_and_a_refusal() -> Iterator[None]:
+    """What the transcripts show something of; in the end everybody has what the commands made, and no restart is to come."""
     finished(start_job("hello"))
     refused = bash(SERVER, f"temporal namespace create orders --auth-token-file {CERTS}/client-token.jwt")
     assert "Forbidden" in refused.text
+    yield
+    everybody = (POSTGRES, WORKER, APP)
+    eventually("everybody has the new certificates", lambda: [holders().get(name) for name in everybody] == ["current"] * 3)
+    settled()
 
 
 @pytest.fixture
