@@ -16,6 +16,7 @@ mod new_key;
 mod policy;
 mod reload;
 mod report;
+mod stage;
 mod upkeep;
 mod witness;
 
@@ -121,6 +122,8 @@ struct Warden {
     adoption: Adoption,
     audit: AuditLog,
     live: RefCell<Live>,
+    /// Where the start is.
+    stage: stage::Stage,
     /// What the policy file opens.
     rules: RefCell<Vec<Rule>>,
     clock: RefCell<Watch>,
@@ -150,6 +153,7 @@ pub fn run(source: Source, loaded: Loaded, signals: Signals) -> ExitCode {
             Err(cause) => fail(&cause),
         }
     });
+    telemetry::live(None);
     info!("all processes have ended");
     telemetry::flush(LAST_LINES);
     // A blocking task may wait for a lock or a disk; the kernel ends it with us.
@@ -218,6 +222,7 @@ async fn start(source: Source, loaded: Loaded, signals: Signals) -> Result<(Rc<W
         adoption: supervisor.adoption(),
         audit,
         live: RefCell::new(live),
+        stage: stage::Stage::default(),
         rules: RefCell::new(rules),
         clock: RefCell::new(clock),
         turn: Mutex::new(()),

@@ -89,6 +89,14 @@ pub fn child_line(child: &str, line: &str) {
     }
 }
 
+/// Keeps `text` as the last line of the terminal, below the log, until it is told another; `None` takes it away. Where
+/// standard output is no terminal nothing is shown.
+pub fn live(text: Option<&str>) {
+    if let Some(log) = LOG.get() {
+        log.live(text);
+    }
+}
+
 /// Waits until everything logged so far is written, at most this long. Call it last.
 pub fn flush(limit: Duration) {
     if let Some(log) = LOG.get() {

@@ -74,6 +74,7 @@ fn sh(name: &'static str, script: &str) -> ChildSpec {
         fds: Vec::new(),
         cwd: PathBuf::from("/"),
         nofile: Some(256),
+        said: None,
     }
 }
 

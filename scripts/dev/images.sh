@@ -105,7 +105,10 @@ standin_golang() {
   local root context; root=$(go env GOROOT) context=$(mktemp -d)
   mkdir "$context/go"
   # The toolchain is large and only read; its tests and documentation stay out.
-  for part in VERSION go.env bin lib pkg src; do cp -al "$root/$part" "$context/go/" 2>/dev/null || cp -a "$root/$part" "$context/go/"; done
+  for part in VERSION go.env bin lib pkg src; do
+    [ -e "$root/$part" ] || continue
+    cp -al "$root/$part" "$context/go/" 2>/dev/null || cp -a "$root/$part" "$context/go/"
+  done
   docker build -q -t "$GOLANG" -f tests/images/golang.Dockerfile "$context" >/dev/null
   rm -rf "$context"
 }

@@ -22,6 +22,9 @@ pub struct Status {
     pub serving: bool,
     /// Why not; empty when serving.
     pub reason: String,
+    /// Where the start is; `None` once all is up.
+    #[serde(default)]
+    pub starting: Option<Starting>,
     /// What answers behind the gateway.
     pub engine: EngineKind,
     /// What is less safe than it could be, in words.
@@ -48,6 +51,19 @@ pub struct Status {
     /// Log lines lost since the start because nobody read them in time.
     #[serde(default)]
     pub lost_log_lines: u64,
+}
+
+/// Where a start is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Starting {
+    /// What is done or waited for.
+    pub doing: String,
+    /// How long this stage goes on.
+    pub seconds: u64,
+    /// Of a stage of counted steps: which one.
+    pub step: Option<u32>,
+    /// How many there are.
+    pub of: Option<u32>,
 }
 
 /// A child of PID 1.
@@ -82,7 +98,11 @@ pub struct Bundle {
 /// The document as a person reads it.
 pub fn render(status: &Status, now: OffsetDateTime) -> String {
     let mut out = String::new();
-    let state = if status.serving { "SERVING".to_owned() } else { format!("NOT_SERVING: {}", status.reason) };
+    let state = match &status.starting {
+        Some(at) => format!("NOT_SERVING: starting: {}, {} s", at.doing, at.seconds),
+        None if status.serving => "SERVING".to_owned(),
+        None => format!("NOT_SERVING: {}", status.reason),
+    };
     let _ = writeln!(out, "temporal-warden {} · engine {} · {state}", status.version, engine_name(status.engine));
     for warning in &status.warnings {
         let _ = writeln!(out, "  warning: {warning}");

@@ -2,13 +2,13 @@
 
 use std::{rc::Rc, time::Duration};
 
+use tokio::task::spawn_local;
 use tracing::{info, warn};
 
-use super::Warden;
+use super::{Warden, stage};
 use crate::{
     audit::{Act, By},
     backoff,
-    gateway::link::Phase,
     temporal::namespaces::{self, Next, Outcome},
 };
 
@@ -21,6 +21,8 @@ const UPSTREAM_PATIENCE: Duration = Duration::from_secs(5);
 /// The whole start; returns when all is up, or when the supervisor has given up on it.
 pub(super) async fn bring_up(warden: Rc<Warden>) {
     warden.supervise_gateway();
+    warden.starting("preparing the database", None);
+    spawn_local(stage::show(warden.clone()));
     until_done(&warden, "preparing the database", || warden.schema_before()).await;
     if warden.boot().engine.child.is_some() {
         warden.supervise_engine();
@@ -31,14 +33,14 @@ pub(super) async fn bring_up(warden: Rc<Warden>) {
     for namespace in &config.temporal.namespaces {
         register(&warden, namespace).await;
     }
-    warden.parent.phase(Phase::Ready);
+    warden.started();
     info!("Temporal is served on {}", warden.config().gateway.listen);
 }
 
 /// Tries a step until it is done, for the database may come up later.
 async fn until_done<F: Future<Output = Result<(), String>>>(warden: &Warden, doing: &str, step: impl Fn() -> F) {
     for failures in 1.. {
-        starting(warden, doing);
+        warden.starting(doing, None);
         match step().await {
             Ok(()) => return,
             Err(reason) => again(warden, doing, &reason, backoff::delay(RETRY_BASE, RETRY_CAP, failures, 0.0)).await,
@@ -54,7 +56,7 @@ async fn answer(warden: &Warden) {
         Some(_) => ("starting Temporal", longest),
         None => ("waiting for WARDEN_UPSTREAM", UPSTREAM_PATIENCE.min(longest)),
     };
-    starting(warden, doing);
+    warden.starting(doing, None);
     let mut health = warden.parent.health();
     loop {
         let answered = tokio::time::timeout(limit, health.wait_for(|h| h.upstream_ok)).await.is_ok();
@@ -63,7 +65,7 @@ async fn answer(warden: &Warden) {
         }
         let said = health.borrow().upstream_detail.clone();
         warn!("{doing}: no answer within {limit:?} ({said}); still waiting");
-        starting(warden, &format!("{doing}: {said}"));
+        warden.starting(doing, Some(&said));
         limit = (limit * 2).min(longest);
     }
 }
@@ -72,7 +74,7 @@ async fn answer(warden: &Warden) {
 async fn register(warden: &Warden, namespace: &str) {
     let doing = format!("registering the namespace {namespace}");
     for attempt in 1.. {
-        starting(warden, &doing);
+        warden.starting(&doing, None);
         let outcome = warden.register(namespace).await;
         if outcome == Outcome::Created {
             info!("namespace {namespace} registered");
@@ -89,12 +91,8 @@ async fn register(warden: &Warden, namespace: &str) {
     }
 }
 
-fn starting(warden: &Warden, doing: &str) {
-    warden.parent.phase(Phase::Starting { doing: doing.to_owned() });
-}
-
 async fn again(warden: &Warden, doing: &str, reason: &str, pause: Duration) {
     warn!("{doing} failed: {reason}; next try in {pause:?}");
-    starting(warden, &format!("{doing}: {reason}"));
+    warden.starting(doing, Some(reason));
     tokio::time::sleep(pause).await;
 }

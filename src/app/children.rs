@@ -47,6 +47,7 @@ impl Warden {
             stdin: None,
             cwd: "/".into(),
             nofile: Some(1 << 20),
+            said: None,
         })
     }
 

@@ -5,13 +5,14 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use tokio::{
-    sync::{Mutex, watch},
+    sync::{Mutex, mpsc, watch},
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
 
 use super::{Warden, witness};
 use crate::{
+    admin::{Reply, Server},
     audit::{Act, By},
     backoff, clock,
     config::Config,
@@ -37,6 +38,9 @@ const NOTE: &str = "dependents.json";
 const LATE: &str = "late-bundles.json";
 
 const BY_NAME: &str = "by name (WARDEN_DEPENDENTS): labels are not read; of a container that may not be looked at it is not known whether it runs, is healthy, or started after the publication";
+
+/// To whoever asked, a line for each who was told.
+type Sender = mpsc::UnboundedSender<String>;
 
 /// What is known of the dependents.
 #[derive(Debug)]
@@ -110,7 +114,7 @@ pub(super) async fn tell(warden: Rc<Warden>, mut changed: watch::Receiver<u64>) 
     let mut failures = 0;
     loop {
         settle(&warden, &mut changed).await;
-        match pass(&warden, By::Itself).await {
+        match pass(&warden, By::Itself, None).await {
             Ok(()) => {
                 failures = 0;
                 if changed.changed().await.is_err() {
@@ -141,13 +145,13 @@ async fn settle(warden: &Warden, changed: &mut watch::Receiver<u64>) {
 }
 
 /// Tells each who has to be told, and keeps why that stopped.
-async fn pass(warden: &Rc<Warden>, by: By) -> Result<(), String> {
-    let done = row(warden, by).await.map_err(|why| one_line(&why));
+async fn pass(warden: &Rc<Warden>, by: By, asker: Option<Sender>) -> Result<(), String> {
+    let done = row(warden, by, asker).await.map_err(|why| one_line(&why));
     warden.dependents.pending.replace(done.clone().err());
     done
 }
 
-async fn row(warden: &Rc<Warden>, by: By) -> Result<(), String> {
+async fn row(warden: &Rc<Warden>, by: By, asker: Option<Sender>) -> Result<(), String> {
     if warden.live.borrow().published.is_empty() {
         return Ok(());
     }
@@ -163,6 +167,10 @@ async fn row(warden: &Rc<Warden>, by: By) -> Result<(), String> {
     let config = warden.config();
     let mut told = |line: String, acted: &Acted| {
         info!("dependent {line}");
+        if let Some(asker) = &asker {
+            // Whoever asked may have gone; the row goes on.
+            let _ = asker.send(line.clone());
+        }
         keep(&config, acted);
         warden.audit.journal.note(Act::TellDependents, by, &line);
     };
@@ -257,9 +265,16 @@ pub(super) async fn list(warden: &Warden) -> Result<Vec<String>, String> {
 }
 
 /// Tells now whoever holds older material, instead of at the next try; what stops is tried again like any other.
-pub(super) async fn now(warden: &Rc<Warden>, by: By) -> Result<(), String> {
+pub(super) async fn now(warden: &Rc<Warden>, server: &mut Server) -> Result<(), String> {
     let idle = warden.dependents.pending().is_none();
-    let done = pass(warden, by).await;
+    let (asker, mut lines) = mpsc::unbounded_channel();
+    let by = server.by();
+    let say = async {
+        while let Some(text) = lines.recv().await {
+            server.reply(&Reply::Line { text }).await;
+        }
+    };
+    let (done, ()) = tokio::join!(pass(warden, by, Some(asker)), say);
     if done.is_err() && idle {
         warden.changed.send_modify(|_| {});
     }

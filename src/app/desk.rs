@@ -64,7 +64,7 @@ async fn answer(warden: &Rc<Warden>, mut server: Server, request: Request) {
             Err(reason) => Reply::Failed { reason },
         },
         Request::Dependents => done(list(warden, &mut server).await),
-        Request::TellDependents => done(dependents::now(warden, server.by()).await),
+        Request::TellDependents => done(dependents::now(warden, &mut server).await),
         Request::Reload => done(reload::reload(warden, Some(&mut server)).await),
         Request::ConfigDiff => done(tell(reload::diff(warden), &mut server).await),
     };

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 use super::Warden;
 use crate::{
     config::{Config, EngineKind},
@@ -214,12 +216,17 @@ impl Warden {
         let child = Child { program: self.own_program.clone(), args: vec!["schema".into()], env: Vec::new() };
         let mut spec = self.child_spec("schema", &child);
         spec.stdin = Some(Arc::new(job_pipe(job).map_err(|e| format!("the job could not be handed over: {e}"))?));
+        let (said, heard) = watch::channel(String::new());
+        spec.said = Some(said);
         let wait = match &self.config().temporal.database {
             crate::config::Database::Postgres(p) if p.wait.is_zero() => Duration::from_secs(86_400 * 365),
             crate::config::Database::Postgres(p) => p.wait,
             crate::config::Database::Sqlite => Duration::ZERO,
         };
-        let done = self.supervisor.run(spec, wait + SCHEMA_LIMIT).await.map_err(|e| e.to_string())?;
+        let done = tokio::select! {
+            done = self.supervisor.run(spec, wait + SCHEMA_LIMIT) => done.map_err(|e| e.to_string())?,
+            never = self.show_progress(heard) => match never {},
+        };
         match done.exit.success() {
             true => Ok(()),
             false => Err(done.tail.last().cloned().unwrap_or_else(|| done.exit.to_string())),
@@ -249,6 +256,7 @@ impl Warden {
             stdin: None,
             cwd: "/".into(),
             nofile: None,
+            said: None,
         }
     }
 }

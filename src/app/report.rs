@@ -51,6 +51,7 @@ impl Warden {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             serving: health.serving,
             reason: self.reason(&health),
+            starting: self.starting_at(),
             engine: self.config().engine,
             warnings: self.warnings(),
             generation: self.live.borrow().generation,

@@ -1,8 +1,12 @@
 //! What commands share: read the configuration, ask a running PID 1, or do it here when none runs.
 
-use std::{path::Path, process::ExitCode};
+use std::{cell::RefCell, path::Path, pin::pin, process::ExitCode};
 
-use super::{Exit, output::print_line};
+use super::{
+    Exit,
+    output::print_line,
+    wait::{self, Waiting},
+};
 use crate::{
     admin::{Client, ControlError, Reply, Request},
     audit::{Act, By, note_here},
@@ -38,7 +42,22 @@ pub(super) fn ask(config: &Config, request: &Request, line: impl FnMut(&str)) ->
 
 fn ask_at(folder: &Path, request: &Request, line: impl FnMut(&str)) -> Result<Reply, ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Client::connect(folder).await?.ask(request, line).await })
+    runtime.block_on(async { waited_for(Client::connect(folder).await?, request, line).await })
+}
+
+/// What the warden says on the way is printed, what is waited for shown on a terminal.
+async fn waited_for(client: Client, request: &Request, mut line: impl FnMut(&str)) -> Result<Reply, ControlError> {
+    let waiting = RefCell::new(Waiting::for_answer(request));
+    let mut asked = pin!(client.ask(request, |text| {
+        waiting.borrow_mut().heard(text);
+        line(text);
+    }));
+    loop {
+        tokio::select! {
+            answer = &mut asked => return answer,
+            () = tokio::time::sleep(wait::TICK) => waiting.borrow_mut().tick(),
+        }
+    }
 }
 
 /// Makes material: by the running warden, or here under the lock when none runs.

@@ -28,6 +28,7 @@ mod status;
 pub mod temporal;
 mod temporal_flags;
 mod token;
+mod wait;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 

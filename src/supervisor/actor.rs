@@ -276,11 +276,11 @@ impl Supervisor {
         let program = spec.program.clone();
         let broken = |e: io::Error| (format!("{}: {e}", program.display()), 126);
         let (read, write) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| broken(e.into()))?;
-        let name = spec.name;
+        let (name, said) = (spec.name, spec.said.clone());
         let launch = self.prepare(spec, write).map_err(broken)?;
         let pid = process::spawn(&launch).map_err(|e| (format!("{}: {e}", program.display()), e.exit_code()))?;
         drop(launch);
-        let (output, tail) = output::follow(name, read).map_err(broken)?;
+        let (output, tail) = output::follow(name, read, said).map_err(broken)?;
         Ok((pid.as_raw(), output, tail))
     }
 

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{io::AsyncReadExt, net::unix::pipe, task::JoinHandle};
+use tokio::{io::AsyncReadExt, net::unix::pipe, sync::watch, task::JoinHandle};
 
 use crate::telemetry;
 
@@ -35,7 +35,11 @@ impl Tail {
 }
 
 /// Reads a child's output until every holder of its pipe is gone. The task may be dropped at any time.
-pub(super) fn follow(name: &'static str, pipe: OwnedFd) -> io::Result<(JoinHandle<()>, Tail)> {
+pub(super) fn follow(
+    name: &'static str,
+    pipe: OwnedFd,
+    said: Option<watch::Sender<String>>,
+) -> io::Result<(JoinHandle<()>, Tail)> {
     let mut pipe = pipe::Receiver::from_owned_fd(pipe)?;
     let tail = Tail::default();
     let kept = tail.clone();
@@ -44,6 +48,9 @@ pub(super) fn follow(name: &'static str, pipe: OwnedFd) -> io::Result<(JoinHandl
         let mut chunk = vec![0; 16 << 10];
         let mut put = |line: String| {
             telemetry::child_line(name, &line);
+            if let Some(said) = &said {
+                said.send_replace(line.clone());
+            }
             kept.push(line);
         };
         while let Ok(length @ 1..) = pipe.read(&mut chunk).await {

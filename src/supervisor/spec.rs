@@ -3,6 +3,7 @@
 use std::{ffi::OsString, io, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
+use tokio::sync::watch;
 
 use super::{reaper::Exit, state::State};
 
@@ -36,6 +37,8 @@ pub struct ChildSpec {
     pub cwd: PathBuf,
     /// Limit of open files; never above the hard limit we have.
     pub nofile: Option<u64>,
+    /// Gets each of its lines, besides our log.
+    pub said: Option<watch::Sender<String>>,
 }
 
 /// How a supervised child is treated.

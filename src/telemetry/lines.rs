@@ -17,6 +17,9 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::writer::{From, Writer};
 use crate::{clock, config::LogFormat};
 
+/// Most characters of a live line.
+const WIDTH: usize = 78;
+
 /// Formats events and children's lines alike and hands them to the writer.
 #[derive(Debug, Clone)]
 pub(super) struct Lines {
@@ -37,6 +40,13 @@ impl Lines {
             LogFormat::Json => child_as_json(clock::now(), child, line),
         };
         self.writer.line(From::Child, line.as_bytes());
+    }
+
+    /// Colours and a live line go together: both are for a person at a terminal.
+    pub(super) fn live(&self, text: Option<&str>) {
+        if self.look.colour && self.look.format == LogFormat::Text {
+            self.writer.live(text.map(short));
+        }
     }
 
     pub(super) fn flush(&self, limit: Duration) {
@@ -168,6 +178,16 @@ fn push_on_one_line(line: &mut String, text: &str) {
     }
 }
 
+/// On one line of a terminal of the usual width: a longer one would not be taken away whole.
+fn short(text: &str) -> String {
+    let mut line = String::new();
+    push_on_one_line(&mut line, text);
+    match line.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '=')
 }
@@ -208,6 +228,12 @@ mod tests {
     fn a_message_cannot_forge_a_second_line() {
         let line = Fields::message("a\nb\r").as_text(NOW, Level::WARN, false);
         assert_eq!(line, "2026-11-24T14:00:00Z WARN a\\nb\\r");
+    }
+
+    #[test]
+    fn a_live_line_fits_a_line_and_holds_no_control_of_its_own() {
+        assert_eq!(short("a\nb"), "a\\nb");
+        assert_eq!(short(&"é".repeat(200)).chars().count(), WIDTH + 1);
     }
 
     #[test]

@@ -14,6 +14,9 @@ const QUEUE: usize = 1 << 20;
 /// Most of them that may be lines of children: one that floods leaves room for what PID 1 itself has to say.
 const CHILDRENS: usize = QUEUE / 4 * 3;
 
+/// Back to the first column, and the rest of the line cleared (ECMA-48 EL).
+const ERASE: &[u8] = b"\r\x1b[K";
+
 /// Whose line it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
@@ -30,6 +33,10 @@ struct Queue {
     lost: u64,
     /// Of `lost`, those already told in the log.
     told: u64,
+    /// The line that stays below the others.
+    live: Option<String>,
+    /// It changed since it was drawn.
+    redraw: bool,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +76,15 @@ impl Writer {
         self.0.changed.notify_all();
     }
 
+    /// Another live line, or none.
+    pub(super) fn live(&self, text: Option<String>) {
+        let mut queue = self.0.lock();
+        queue.redraw |= queue.live != text;
+        queue.live = text;
+        drop(queue);
+        self.0.changed.notify_all();
+    }
+
     pub(super) fn lost(&self) -> u64 {
         self.0.lock().lost
     }
@@ -77,7 +93,7 @@ impl Writer {
     pub(super) fn flush(&self, limit: Duration) {
         let end = Instant::now() + limit;
         let mut queue = self.0.lock();
-        while !queue.bytes.is_empty() || queue.writing {
+        while !queue.bytes.is_empty() || queue.redraw || queue.writing {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -95,16 +111,19 @@ impl Shared {
     fn write_all_to(&self, mut out: impl Write, tell: impl Fn(u64) -> String) {
         give_up_capabilities();
         let mut batch = Vec::new();
+        let mut drawn = false;
         loop {
             let mut queue = self.lock();
             queue.writing = false;
             self.changed.notify_all();
-            while queue.bytes.is_empty() {
+            while queue.bytes.is_empty() && !queue.redraw {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
             batch.clear();
             std::mem::swap(&mut batch, &mut queue.bytes);
             queue.writing = true;
+            queue.redraw = false;
+            let live = queue.live.clone();
             let untold = queue.lost - queue.told;
             queue.told = queue.lost;
             drop(queue);
@@ -113,6 +132,13 @@ impl Shared {
                 batch.extend_from_slice(tell(untold).as_bytes());
                 batch.push(b'\n');
             }
+            if drawn {
+                batch.splice(..0, ERASE.iter().copied());
+            }
+            if let Some(live) = &live {
+                batch.extend_from_slice(live.as_bytes());
+            }
+            drawn = live.is_some();
             // A closed output is no reason to end: the audit log and the children's work go on.
             let _ = out.write_all(&batch).and_then(|()| out.flush());
         }
@@ -174,6 +200,39 @@ mod tests {
         assert!(text.len() >= QUEUE - 2048);
         let end = format!("x\nlost={lost}\nafter\n");
         assert!(text.ends_with(end.as_bytes()), "told once, where they are missing");
+    }
+
+    /// An output that can be read.
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_live_line_stays_below_the_log_and_leaves_nothing_behind() {
+        let screen = Screen::default();
+        let writer = Writer::start(screen.clone(), told).unwrap();
+        let all = || writer.flush(Duration::from_secs(5));
+        for step in [Some("1 s"), Some("1 s"), Some("2 s")] {
+            writer.live(step.map(str::to_owned));
+            all();
+        }
+        writer.line(From::Us, b"a line");
+        all();
+        writer.live(None);
+        all();
+        writer.line(From::Us, b"the last");
+        all();
+        let text = String::from_utf8(screen.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, "1 s\r\x1b[K2 s\r\x1b[Ka line\n2 s\r\x1b[Kthe last\n");
     }
 
     #[test]

@@ -13,8 +13,6 @@ import pytest
 from stack import SERVER, bash, eventually, healthy, inspect, must
 
 LANGUAGES = {"go": 8001, "typescript": 8002}
-# What each SDK calls itself: the application's client, and the worker.
-AGENTS = {"go": ("temporal-go", "temporal-go"), "typescript": ("grpc-node-js", "temporal-typescript")}
 CONTAINERS = [f"app_data_{language}_{part}" for language in LANGUAGES for part in ("app", "worker")]
 COMPOSE = [os.environ.get("DOCKER_COMPOSE", "docker-compose"), "-f", "docker-compose.prod.yml"]
 WITH_EXAMPLES = [*COMPOSE, *(word for language in LANGUAGES for word in ("-f", f"examples/{language}/docker-compose.yml"))]
@@ -82,24 +80,24 @@ def serial(bundle: str) -> str:
     return shown.strip().removeprefix("serial=").lower()
 
 
-def last_calls() -> list[dict]:
+def last_calls() -> dict[str, dict]:
+    """Who each container was with its last call, found by its address."""
+    address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    containers = {inspect(container, address): container for container in CONTAINERS}
     lines = bash(SERVER, "tail -n 400 /var/log/temporal/audit.jsonl").stdout.splitlines()
-    return [json.loads(line) for line in lines if '"writer":"gateway"' in line]
+    calls = [json.loads(line) for line in lines if '"writer":"gateway"' in line]
+    return {containers[ip]: call["principal"] for call in calls if (ip := call["peer"].rsplit(":", 1)[0]) in containers}
 
 
-def followed(since: float, bundles: dict[str, str]) -> bool:
+def followed(since: float, serials: dict[str, str]) -> bool:
     """Whether the last call of each program came with the new certificate, and a token minted after `since`."""
-    last: dict[tuple[str, str], dict] = {}
-    for call in last_calls():
-        if call["method"] != "GetSystemInfo":
-            last[(call["principal"]["sub"], call["user_agent"].split("/")[0])] = call["principal"]
-    for agents in AGENTS.values():
-        for bundle, agent in zip(("client", "worker"), agents, strict=True):
-            principal = last[(f"temporal-{bundle}", agent)]
-            # The first 48 bits of a UUIDv7 are the milliseconds of its making.
-            minted = int(principal["jti"].replace("-", "")[:12], 16) / 1000
-            assert principal["cert_serial"].replace(":", "").lstrip("0") == bundles[bundle].lstrip("0"), (bundle, agent, principal)
-            assert minted >= since - 5, (bundle, agent, principal)
+    last = last_calls()
+    for container in CONTAINERS:
+        bundle, principal = ("worker" if container.endswith("worker") else "client"), last[container]
+        # The first 48 bits of a UUIDv7 are the milliseconds of its making.
+        minted = int(principal["jti"].replace("-", "")[:12], 16) / 1000
+        assert int(principal["cert_serial"].replace(":", ""), 16) == int(serials[bundle], 16), (container, principal)
+        assert minted >= since - 5, (container, principal)
     return True
 
 
