@@ -38,9 +38,24 @@ fn a_file_that_cannot_take_a_profile_is_refused_before_a_token_is_made() {
     let file = scene.folder.path().join("temporal.toml");
     fs::write(&file, "[profile").unwrap();
     let said = scene.refused(&mint(&["--profile-file", path(&file)]));
-    assert!(said.contains("temporal.toml: is no TOML") && said.contains("--profile-file"), "{said}");
+    assert!(
+        said.contains("temporal.toml: is no TOML")
+            && said.contains("; correct it, or name another with --profile-file"),
+        "{said}"
+    );
     let said = scene.refused(&mint(&["--profile-file", "-", "--certs", "/nowhere"]));
-    assert!(said.contains("/nowhere/ca.crt can't be read") && said.contains("--certs"), "{said}");
+    assert!(
+        said.contains("/nowhere/ca.crt can't be read") && said.contains("; name the folder with --certs"),
+        "{said}"
+    );
+    let folder = scene.folder.path();
+    let said = scene.refused(&mint(&["--profile-file", path(folder)]));
+    let expected = " can't be read: Is a directory (os error 21); name another with --profile-file";
+    assert!(said.contains(expected), "{said}");
+    let said = scene.refused(&mint(&[]));
+    assert!(said.contains("there is no HOME; name the file of profiles with --profile-file"), "{said}");
+    let said = scene.refused(&mint(&["--profile-file", "/proc/nowhere/temporal.toml"]));
+    assert!(said.contains("can't be written: ") && said.contains(", or - to print it"), "{said}");
     let issue =
         ["cert", "issue", "--name", "bob", "--profile", "bob", "--profile-file", path(&file), "--out", "/nowhere/bob"];
     assert!(scene.refused(&issue).contains("is no TOML"));
@@ -85,6 +100,21 @@ fn a_profile_is_added_to_the_clis_own_file_for_its_owner_alone_and_the_rest_stay
             .count(),
         0
     );
+}
+
+#[test]
+fn a_printed_profile_holds_everything_and_the_folder_is_written_only_when_asked_for() {
+    let scene = Scene::new("127.0.0.1:1");
+    let out = scene.folder.path().join("bob");
+    let issue = ["cert", "issue", "--name", "bob", "--profile", "bob", "--profile-file", "-", "--out", path(&out)];
+    let output = scene.run(&issue);
+    let (text, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(
+        said.contains("temporal-warden: wrote /") && said.contains("profile bob: the certificate of bob"),
+        "{said}"
+    );
+    assert!(text.starts_with("[profile.bob]\n") && text.contains("PRIVATE KEY") && !text.contains("_path"), "{text}");
+    assert!(out.join("temporal-client.key").exists());
 }
 
 #[test]
