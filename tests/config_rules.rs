@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
-use temporal_warden::config::{Config, Database, EngineKind, Errors, load};
+use temporal_warden::config::{Config, Database, EngineKind, Errors, ExternalKeys, load};
 
 /// Loads from these variables and files, nothing else.
 fn config(environment: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Config, Errors> {
@@ -247,4 +247,63 @@ fn each_kind_of_bad_value_is_said_with_what_would_be_right() {
         let seen = errors(environment, &[]);
         assert!(seen.iter().any(|line| line.contains(why)), "{why}: {seen:#?}");
     }
+}
+
+const ISSUER: (&str, &str) = ("WARDEN_EXTERNAL_ISSUER", "https://id.example.com/realms/main");
+const AUDIENCE: (&str, &str) = ("WARDEN_EXTERNAL_AUDIENCE", "temporal");
+const SCOPES: (&str, &str) = ("WARDEN_EXTERNAL_SCOPES", "ops=temporal-client, cn=seers=temporal-client:read");
+const AUTHORITIES: (&str, &str) = ("/etc/ssl/certs/ca-certificates.crt", "PEM of the image");
+
+#[test]
+fn an_external_issuer_needs_an_audience_and_a_scope_and_no_more() {
+    let external = config(&[SQLITE, ISSUER, AUDIENCE, SCOPES], &[AUTHORITIES]).unwrap().external.unwrap();
+    let ExternalKeys::Fetched(keys) = external.keys else { panic!("fetched") };
+    assert_eq!((keys.url.as_str(), keys.discovery, keys.port), (ISSUER.1, true, 443));
+    assert_eq!(keys.trust_pem.as_deref(), Some(AUTHORITIES.1));
+    let mapped: Vec<_> = external.rules.scopes.iter().map(|m| (m.value.as_str(), m.means.as_str())).collect();
+    assert_eq!(mapped, [("ops", "temporal-client"), ("cn=seers", "temporal-client:read")]);
+    assert!(config(&[SQLITE], &[]).unwrap().external.is_none());
+}
+
+#[test]
+fn what_is_wrong_with_an_external_issuer_is_said_all_at_once() {
+    let set = |name, value| (name, value);
+    let seen = errors(
+        &[
+            SQLITE,
+            set("WARDEN_EXTERNAL_ISSUER", "temporal-warden"),
+            set("WARDEN_EXTERNAL_SCOPES", "ops=admin,seers"),
+            set("WARDEN_EXTERNAL_JWKS_URL", "http://id.example.com/keys"),
+            set("WARDEN_EXTERNAL_ALGORITHMS", "ES256,HS256,none"),
+            set("WARDEN_EXTERNAL_LEEWAY", "1h"),
+            set("WARDEN_EXTERNAL_NAMESPACES", "a=temporal-system"),
+            set("WARDEN_EXTERNAL_STALE", "1m"),
+            set("WARDEN_EXTERNAL_CA_FILE", "/none.crt"),
+        ],
+        &[],
+    )
+    .join("\n");
+    for words in [
+        "is the warden's own issuer",
+        "ops: \"admin\" is no scope",
+        "\"seers\" is no VALUE=MEANING",
+        "plain http, by which anybody in between could give keys",
+        "\"HS256\" is none of",
+        "\"none\" is none of",
+        "is too long; at most 5m",
+        "is no namespace that may be given",
+        "must not be shorter than WARDEN_EXTERNAL_REFRESH",
+        "must name at least one audience",
+        "WARDEN_EXTERNAL_CA_FILE=\"/none.crt\" (environment): cannot be read",
+        "needs WARDEN_EXTERNAL_NAMESPACES_CLAIM",
+    ] {
+        assert!(seen.contains(words), "{words}\n---\n{seen}");
+    }
+    let alone = errors(&[SQLITE, AUDIENCE], &[]).join("\n");
+    assert!(alone.contains("needs WARDEN_EXTERNAL_ISSUER"), "{alone}");
+    let unknown = errors(&[SQLITE, ISSUER, AUDIENCE, SCOPES], &[]).join("\n");
+    assert!(unknown.contains("there are no authorities"), "{unknown}");
+    let file = [ISSUER, AUDIENCE, SCOPES, SQLITE, set("WARDEN_EXTERNAL_JWKS_FILE", "/keys.json")];
+    let empty = errors(&file, &[("/keys.json", "{\"keys\":[]}")]).join("\n");
+    assert!(empty.contains("holds no key that can be used"), "{empty}");
 }

@@ -3,10 +3,11 @@
 #
 # /data (a volume) keeps what is made at the first start: the password, and a self-signed certificate.
 #   UI_PASSWORD, UI_USER       wins over the made one; the user is `temporal`
+#   UI_OIDC=true               no password: people log in at their provider, and the UI sends each one's own token
 #   /etc/front/tls.crt, .key   your own certificate, when mounted there
 set -eu
 umask 077
-token=/etc/temporal/certs/ui-token.jwt own=/etc/front run=/run/front
+token=/etc/temporal/certs/ui-token.jwt own=/etc/front run=/run/front people=${UI_OIDC:-false}
 
 say() { printf '[front] %s\n' "$*"; }
 
@@ -27,6 +28,13 @@ password() {
     "$(printf '%s:%s' "$user" "$secret" | base64 -w0)" >$run/guesser.conf
 }
 
+# Nobody is asked here, so nobody is guessing: what a token is worth is the gateway's to say.
+oidc() {
+  : >$run/users
+  # shellcheck disable=SC2016 # the dollars are nginx's
+  printf 'map "" $guesser { default ""; }\n' >$run/guesser.conf
+}
+
 certificate() {
   if [ ! -s /data/tls.crt ] && [ ! -s $own/tls.crt ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 825 -subj "/CN=${UI_NAME:-localhost}" \
@@ -43,8 +51,17 @@ write() {
   [ ! -s $own/tls.crt ] || from=$own
   cp $from/tls.crt $run/tls.crt
   cp $from/tls.key $run/tls.key
-  # shellcheck disable=SC2016 # the dollar is nginx's
-  printf 'map "" $temporal_authorization { default "Bearer %s"; }\n' "$(cat $token)" >$run/token.conf
+  if [ "$people" = true ]; then
+    # shellcheck disable=SC2016 # the dollars are nginx's
+    printf 'map "" $temporal_authorization { default $http_authorization; }\nmap "" $temporal_extras { default $http_authorization_extras; }\n' \
+      >$run/token.conf
+    printf 'auth_basic off;\n' >$run/asks.conf
+  else
+    # shellcheck disable=SC2016 # the dollars are nginx's
+    printf 'map "" $temporal_authorization { default "Bearer %s"; }\nmap "" $temporal_extras { default ""; }\n' "$(cat $token)" \
+      >$run/token.conf
+    printf 'auth_basic "Temporal";\n' >$run/asks.conf
+  fi
 }
 
 state() { cat $token $own/tls.crt 2>/dev/null | cksum; }
@@ -64,7 +81,7 @@ follow() {
 
 until [ -s $token ]; do say "waiting for $token"; sleep 1; done
 mkdir -p $run
-password
+if [ "$people" = true ]; then oidc; else password; fi
 certificate
 write
 follow $$ &

@@ -22,7 +22,10 @@ static HEADERS: LazyLock<Headers> = LazyLock::new(|| {
         issuer: "temporal-warden".to_owned(),
         audience: "temporal".to_owned(),
         jwks: jwks([key.public()]),
+        binding: false,
         revocations: Revocations::default(),
+        rules: Vec::new(),
+        external: None,
     })
 });
 

@@ -17,7 +17,7 @@ use tokio::{
 use super::status::Status;
 use crate::{
     audit::By,
-    gateway::link::{Revocations, receive, send},
+    gateway::link::{KeysKept, Revocations, receive, send},
     rotation,
     secret::Secret,
 };
@@ -73,6 +73,8 @@ pub enum Request {
     Reload,
     /// What a reload would change, in lines.
     ConfigDiff,
+    /// The keys of the external issuer, as the gateway fetched them last.
+    IssuerKeys,
 }
 
 /// What PID 1 answers; [`Reply::Line`] may come any number of times before the last one.
@@ -105,6 +107,8 @@ pub enum Reply {
         /// The compact token.
         token: Secret<String>,
     },
+    /// Answer to [`Request::IssuerKeys`].
+    Keys(KeysKept),
     /// What was asked is done.
     Done,
     /// What was asked failed.

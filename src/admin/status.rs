@@ -9,7 +9,7 @@ use super::sight;
 use crate::{
     config::EngineKind,
     docker::{Holder, Use},
-    gateway::link::Health,
+    gateway::link::{Health, IssuerSight},
     rotation::Artefact,
 };
 
@@ -109,6 +109,9 @@ pub fn render(status: &Status, now: OffsetDateTime) -> String {
     }
     render_children(&mut out, &status.children, now);
     render_gateway(&mut out, &status.gateway);
+    if let Some(issuer) = &status.gateway.issuer {
+        render_issuer(&mut out, issuer, now);
+    }
     let _ = writeln!(out, "\ncertificates and tokens (generation {}):", status.generation);
     render_artefacts(&mut out, &status.artefacts, now);
     let _ = writeln!(out, "\nfor other containers:");
@@ -124,6 +127,17 @@ pub fn render(status: &Status, now: OffsetDateTime) -> String {
         let _ = writeln!(out, "\ndependents wait: {why}");
     }
     out
+}
+
+fn render_issuer(out: &mut String, issuer: &IssuerSight, now: OffsetDateTime) {
+    let _ = writeln!(out, "\nexternal issuer {}: {}", issuer.issuer, issuer.words(now));
+    let error = Some(&issuer.error).filter(|error| !error.is_empty());
+    for line in error.into_iter().map(|error| format!("last fetch failed: {error}")) {
+        let _ = writeln!(out, "  {line}");
+    }
+    if !issuer.keys.is_empty() {
+        let _ = writeln!(out, "  keys {}", issuer.keys.join(", "));
+    }
 }
 
 /// Name of an engine as `WARDEN_ENGINE` spells it.
@@ -178,6 +192,24 @@ fn render_children(out: &mut String, children: &[Child], now: OffsetDateTime) {
     }
 }
 
+impl IssuerSight {
+    /// What is at hand, in words.
+    pub fn words(&self, now: OffsetDateTime) -> String {
+        let moment = |ms: i64| OffsetDateTime::from_unix_timestamp(ms / 1000).unwrap_or(now);
+        match (self.fetched_ms, self.keys.len()) {
+            (0, 0) => format!("no keys yet, from {}", self.source),
+            (0, count) => format!("{count} keys from {}", self.source),
+            (at, 0) => {
+                format!("its keys are too old: last fetched {} ago from {}", short(now - moment(at)), self.source)
+            }
+            (at, count) => {
+                let (ago, left) = (short(now - moment(at)), short(moment(self.stale_at_ms) - now));
+                format!("{count} keys, fetched {ago} ago from {}, good for {left} without it", self.source)
+            }
+        }
+    }
+}
+
 /// "89d 23h", "3h 12m", "45s": two units at most.
 pub fn short(span: time::Duration) -> String {
     let s = span.whole_seconds().max(0);
@@ -217,6 +249,23 @@ mod tests {
             detail: none,
             fix: Some("make it anew".to_owned()),
         }
+    }
+
+    #[test]
+    fn an_issuer_says_how_long_its_keys_go_on_without_it() {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(1);
+        let ms = |ago: i64| (now.unix_timestamp() - ago) * 1000;
+        let sight = IssuerSight {
+            source: "https://id/keys".to_owned(),
+            keys: vec!["a".to_owned()],
+            fetched_ms: ms(125),
+            stale_at_ms: ms(-3600),
+            ..IssuerSight::default()
+        };
+        assert_eq!(sight.words(now), "1 keys, fetched 2m 5s ago from https://id/keys, good for 1h 0m without it");
+        let gone = IssuerSight { keys: Vec::new(), ..sight };
+        assert!(gone.words(now).starts_with("its keys are too old"));
+        assert!(IssuerSight { fetched_ms: 0, ..gone }.words(now).starts_with("no keys yet"));
     }
 
     #[test]

@@ -66,6 +66,10 @@ async fn answer(warden: &Rc<Warden>, mut server: Server, request: Request) {
         Request::Dependents => done(list(warden, &mut server).await),
         Request::TellDependents => done(dependents::now(warden, &mut server).await),
         Request::Reload => done(reload::reload(warden, Some(&mut server)).await),
+        Request::IssuerKeys => match warden.parent.keys() {
+            Some(kept) => Reply::Keys(kept),
+            None => Reply::Failed { reason: "the gateway has fetched no keys of the external issuer yet".to_owned() },
+        },
         Request::ConfigDiff => done(tell(reload::diff(warden), &mut server).await),
     };
     match (act, &reply) {
@@ -88,7 +92,7 @@ async fn answer(warden: &Rc<Warden>, mut server: Server, request: Request) {
 /// What a request is on record as, and what it is about; `None` for one that changes nothing.
 fn act(request: &Request) -> Option<(Act, String)> {
     match request {
-        Request::Health | Request::Status | Request::Dependents | Request::ConfigDiff => None,
+        Request::Health | Request::Status | Request::Dependents | Request::ConfigDiff | Request::IssuerKeys => None,
         Request::Reload => Some((Act::Reload, String::new())),
         Request::Make { request } => Some((request.act(), String::new())),
         Request::Revoke { revoked } => Some((Act::Revoke, format!("{revoked}; "))),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{HEALTH_INTERVAL, Warden, audit_log, engine::ThisBoot};
 use crate::{
-    config::{Config, Database},
-    gateway::link::{Auth, Hello, Material, ServerTls},
+    config::{Config, Database, ExternalKeys, Fetched},
+    gateway::link::{self, Auth, Hello, KeysFrom, Material, ServerTls},
 };
 
 /// What it is told first.
@@ -30,10 +30,43 @@ pub(super) fn hello(config: &Config, boot: &ThisBoot) -> Hello {
         audit_last: audit_log::gateway_link(config),
         log: config.log.clone(),
         connect: Some(ports(config, boot)),
+        keys_from: fetched(config).map(|fetched| {
+            Box::new(KeysFrom {
+                issuer: config.external.as_ref().map(|e| e.rules.issuer.clone()).unwrap_or_default(),
+                url: fetched.url.clone(),
+                discovery: fetched.discovery,
+                allow_http: fetched.allow_http,
+                trust_pem: fetched.trust_pem.clone(),
+                refresh_ms: ms(fetched.refresh),
+                retry_ms: ms(fetched.retry),
+                stale_ms: ms(fetched.stale),
+            })
+        }),
+        // What a gateway before fetched is put in by the link.
+        keys_kept: None,
     }
 }
 
-/// The only ports the gateway may connect to: the upstream's, and PostgreSQL's where it is asked for the certificate it serves.
+/// How the keys of an external issuer are fetched, if they are.
+fn fetched(config: &Config) -> Option<&Fetched> {
+    match config.external.as_ref().filter(|_| config.auth_enabled)?.keys {
+        ExternalKeys::Fetched(ref fetched) => Some(fetched),
+        ExternalKeys::File(_) => None,
+    }
+}
+
+/// The external issuer as callers are judged by it.
+fn external(config: &Config) -> Option<link::External> {
+    let external = config.external.as_ref()?;
+    let jwks = match &external.keys {
+        ExternalKeys::File(jwks) => Some(jwks.clone()),
+        ExternalKeys::Fetched(_) => None,
+    };
+    Some(link::External { rules: external.rules.clone(), jwks })
+}
+
+/// The only ports the gateway may connect to: the upstream's, PostgreSQL's where it is asked for the certificate it
+/// serves, an external issuer's, and that of name servers where a long answer comes by TCP.
 fn ports(config: &Config, boot: &ThisBoot) -> Vec<u16> {
     let mut ports = boot.upstream_ports();
     if let Database::Postgres(postgres) = &config.temporal.database
@@ -41,6 +74,7 @@ fn ports(config: &Config, boot: &ThisBoot) -> Vec<u16> {
     {
         ports.extend([postgres.port, 53]);
     }
+    ports.extend(fetched(config).iter().flat_map(|fetched| [fetched.port, 53]));
     ports
 }
 
@@ -62,6 +96,7 @@ impl Warden {
             binding: self.config().tokens.binding,
             revocations: live.revocations.clone(),
             rules: self.rules.borrow().clone(),
+            external: external(&self.config()),
         };
         Material { version: 0, tls, auth, upstream: self.boot().upstream() }
     }

@@ -6,7 +6,13 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{Exit, ask, output::print_line, paint};
-use crate::{clock, config::Config, gateway, rotation, tokens};
+use crate::{
+    admin::{Reply, Request},
+    clock,
+    config::{Config, External, ExternalKeys},
+    gateway, rotation,
+    tokens::{self, ExternalVerifier, IssuerKeys},
+};
 
 /// Arguments of `token inspect`.
 #[derive(Debug, Args)]
@@ -49,7 +55,13 @@ fn claims_of(inspecting: &Inspecting) -> Result<(String, Map<String, Value>), St
 
 /// Why the gateway would refuse it, over the certificate it is bound to.
 fn refusal(config: &Config, inspecting: &Inspecting, compact: &str) -> Result<(), String> {
-    let verified = rotation::verify_token(config, clock::now(), compact)?;
+    let verified = match &config.external {
+        Some(external) if tokens::issuer(compact).as_ref() == Some(&external.rules.issuer) => {
+            let verifier = ExternalVerifier::new(external.rules.clone(), keys(config, external)?.into());
+            rotation::verify_external(config, &verifier, clock::now(), compact)?
+        }
+        _ => rotation::verify_token(config, clock::now(), compact)?,
+    };
     let Some(method) = &inspecting.can else { return Ok(()) };
     let rules = match &config.gateway.policy_file {
         None => Vec::new(),
@@ -59,6 +71,20 @@ fn refusal(config: &Config, inspecting: &Inspecting, compact: &str) -> Result<()
         }
     };
     gateway::may_call(verified, method, rules, config.tokens.binding)
+}
+
+/// The external issuer's keys: of the file, or those that the running gateway has.
+fn keys(config: &Config, external: &External) -> Result<IssuerKeys, String> {
+    let document = match &external.keys {
+        ExternalKeys::File(jwks) => jwks.clone(),
+        ExternalKeys::Fetched(from) => match ask::ask(config, &Request::IssuerKeys, |_| {}) {
+            Ok(Reply::Keys(kept)) if kept.url == from.url => kept.document,
+            Ok(Reply::Failed { reason }) => return Err(reason),
+            Ok(_) => return Err("the running warden has the keys of another issuer: reload it".to_owned()),
+            Err(error) => return Err(format!("the issuer's keys are with the running warden: {error}")),
+        },
+    };
+    IssuerKeys::parse(&document).map_err(|error| format!("the issuer's JWKS {error}"))
 }
 
 fn show(inspecting: &Inspecting, claims: &Map<String, Value>, refusal: Option<&str>) {

@@ -35,6 +35,22 @@ const LIVE: &[(&str, Effect)] = &[
     ("lock_timeout", Effect::Now),
     ("dependent_timeout", Effect::Now),
     ("temporal.DOCKER_HOST", Effect::Now),
+    ("external_audience", Effect::Now),
+    ("external_algorithms", Effect::Now),
+    ("external_leeway", Effect::Now),
+    ("external_subject_claim", Effect::Now),
+    ("external_scope_claim", Effect::Now),
+    ("external_scopes", Effect::Now),
+    ("external_namespaces_claim", Effect::Now),
+    ("external_namespaces", Effect::Now),
+    ("external_issuer", Effect::Gateway),
+    ("external_jwks_url", Effect::Gateway),
+    ("external_jwks_file", Effect::Gateway),
+    ("external_ca_file", Effect::Gateway),
+    ("external_allow_http", Effect::Gateway),
+    ("external_refresh", Effect::Gateway),
+    ("external_retry", Effect::Gateway),
+    ("external_stale", Effect::Gateway),
     ("log_level", Effect::Gateway),
     ("gateway_threads", Effect::Gateway),
     ("max_connections", Effect::Gateway),
@@ -64,6 +80,11 @@ const LIVE: &[(&str, Effect)] = &[
 /// When a change of the setting `key` comes into force.
 fn effect(key: &str) -> Effect {
     LIVE.iter().find(|(known, _)| *known == key).map_or(Effect::Container, |(_, effect)| *effect)
+}
+
+/// The same where only the content of the file changed that it names.
+fn effect_of_content(key: &str) -> Effect {
+    if key == "external_jwks_file" { Effect::Now } else { effect(key) }
 }
 
 /// A setting that is another now.
@@ -101,7 +122,8 @@ pub fn between(now: &Loaded, next: &Loaded) -> Vec<Change> {
         let (before, after) = (now.setting(&key)?, next.setting(&key)?);
         let values = (before.text != after.text).then(|| (before.public(), after.public()));
         let changed = values.is_some() || (after.given().is_some() && !same_content(&key));
-        changed.then(|| Change { name: after.name, values, effect: effect(&key) })
+        let effect = if values.is_some() { effect(&key) } else { effect_of_content(&key) };
+        changed.then_some(Change { name: after.name, values, effect })
     });
     changed.collect()
 }

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     Audit, AuditFail, AuditSync, AuthMode, Certs, Config, Docker, DockerHost, EngineKind, Gateway, Log, LogFormat,
-    OwnCa, SanName, Supervisor, Temporal, Tokens, Upstream, UpstreamTls, check_database, errors::Errors, load::is_off,
-    parse::Parser, raw::Raw,
+    OwnCa, SanName, Supervisor, Temporal, Tokens, Upstream, UpstreamTls, check_database, check_external,
+    errors::Errors, load::is_off, parse::Parser, raw::Raw,
 };
 use crate::secret::Secret;
 
@@ -23,6 +23,10 @@ pub(super) struct Found {
     pub(super) ca_key_passphrase: Option<Secret<String>>,
     /// Content of `WARDEN_DYNAMIC_CONFIG_FILE`.
     pub(super) dynamic_config: Option<String>,
+    /// Content of `WARDEN_EXTERNAL_JWKS_FILE`.
+    pub(super) external_jwks: Option<String>,
+    /// Content of `WARDEN_EXTERNAL_CA_FILE`, or the authorities of the image where they are needed.
+    pub(super) external_ca: Option<String>,
     /// Variables that reach Temporal unchanged.
     pub(super) passthrough: BTreeMap<String, Secret<String>>,
     /// What is to be said at each start.
@@ -50,6 +54,7 @@ pub(super) fn check(raw: &Raw, found: Found, errors: Vec<String>) -> Result<Conf
         runtime_dir: p.path(&raw.runtime_dir),
         certs: certs(&mut p, raw, found.ca_key_passphrase),
         tokens: tokens(&mut p, raw),
+        external: check_external::external(&mut p, raw, (found.external_jwks, found.external_ca)),
         gateway: gateway(&mut p, raw),
         audit: audit(&mut p, raw),
         temporal: temporal(&mut p, raw, engine, found.password, found.dynamic_config),
@@ -64,6 +69,9 @@ pub(super) fn check(raw: &Raw, found: Found, errors: Vec<String>) -> Result<Conf
     if engine != EngineKind::Server && raw.temporal.postgres_seeds.given().is_some() {
         let shown = raw.temporal.postgres_seeds.shown();
         config.notices.push(format!("{shown} has no effect here: only WARDEN_ENGINE=server uses a database of yours"));
+    }
+    if config.external.is_some() && !config.auth_enabled {
+        config.notices.push("WARDEN_EXTERNAL_ISSUER has no effect: TEMPORAL_AUTH_ENABLED=false".to_owned());
     }
     if p.0.is_empty() { Ok(config) } else { Err(Errors(p.0)) }
 }

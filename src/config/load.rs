@@ -17,6 +17,7 @@ use figment::{
 use super::{
     Config,
     check::{self, Found},
+    check_external,
     errors::Errors,
     kept::Kept,
     official,
@@ -117,10 +118,12 @@ impl Loaded {
     }
 
     /// What was read from the files that settings name: the setting's name, and whether both have the same.
-    pub(super) fn same_contents(&self, other: &Self) -> [(&'static str, bool); 2] {
+    pub(super) fn same_contents(&self, other: &Self) -> [(&'static str, bool); 4] {
         [
             ("temporal.POSTGRES_PWD_FILE", self.found.password == other.found.password),
             ("dynamic_config_file", self.found.dynamic_config == other.found.dynamic_config),
+            ("external_jwks_file", self.found.external_jwks == other.found.external_jwks),
+            ("external_ca_file", self.found.external_ca == other.found.external_ca),
         ]
     }
 
@@ -157,7 +160,14 @@ pub fn loaded(
     let layers = layers(environment, &read, &mut errors);
     let settings = settings(&layers, &mut errors);
     let raw = raw(&settings)?;
+    let mut file = |setting: &Setting| {
+        let read = read(Path::new(setting.given()?));
+        read.map_err(|e| errors.push(unreadable(setting, &e))).ok()
+    };
+    let (external_jwks, external_ca) = (file(&raw.external_jwks_file), file(&raw.external_ca_file));
     let found = Found {
+        external_ca: external_ca.or_else(|| check_external::authorities(&raw, &read)),
+        external_jwks,
         password: password(&raw, &read, &mut errors),
         ca_key_passphrase: secret_file(&raw.ca_key_passphrase_file, "passphrase", &read, &mut errors),
         dynamic_config: raw.dynamic_config_file.given().and_then(|path| {

@@ -3,6 +3,7 @@
 pub mod change;
 mod check;
 mod check_database;
+mod check_external;
 mod dependents;
 mod docs;
 mod errors;
@@ -18,12 +19,13 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use check_external::is_here;
 pub use dependents::{Action, Named};
 pub use docs::page;
 pub use errors::Errors;
 pub use values::{AuditFail, AuditSync, AuthMode, DockerHost, EngineKind, LogFormat, SanName};
 
-use crate::secret::Secret;
+use crate::{secret::Secret, tokens::ExternalRules};
 
 /// Everything the warden was told, checked. There is no other source of defaults or settings.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct Config {
     pub certs: Certs,
     /// Tokens.
     pub tokens: Tokens,
+    /// An issuer whose tokens are accepted beside the warden's own.
+    pub external: Option<External>,
     /// The gateway.
     pub gateway: Gateway,
     /// The audit log.
@@ -112,6 +116,45 @@ pub struct Tokens {
     pub key_ttl: Duration,
     /// Whether tokens must be bound to a client certificate (`WARDEN_TOKEN_BINDING`).
     pub binding: bool,
+}
+
+/// `WARDEN_EXTERNAL_*`.
+#[derive(Debug, Clone)]
+pub struct External {
+    /// What is accepted, and how claims are read.
+    pub rules: ExternalRules,
+    /// Where its keys are.
+    pub keys: ExternalKeys,
+}
+
+/// Where the keys of an external issuer are.
+#[derive(Debug, Clone)]
+pub enum ExternalKeys {
+    /// Content of `WARDEN_EXTERNAL_JWKS_FILE`.
+    File(String),
+    /// Fetched by the gateway.
+    Fetched(Box<Fetched>),
+}
+
+/// How they are fetched.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// `WARDEN_EXTERNAL_JWKS_URL`, or the issuer with [`Fetched::discovery`].
+    pub url: String,
+    /// Whether the URL is found by OpenID Connect Discovery.
+    pub discovery: bool,
+    /// Its port: the gateway may connect to it.
+    pub port: u16,
+    /// `WARDEN_EXTERNAL_ALLOW_HTTP`.
+    pub allow_http: bool,
+    /// PEM roots for `https`.
+    pub trust_pem: Option<String>,
+    /// `WARDEN_EXTERNAL_REFRESH`.
+    pub refresh: Duration,
+    /// `WARDEN_EXTERNAL_RETRY`.
+    pub retry: Duration,
+    /// `WARDEN_EXTERNAL_STALE`.
+    pub stale: Duration,
 }
 
 /// The gateway's door and limits.

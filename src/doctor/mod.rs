@@ -6,6 +6,7 @@ mod client;
 mod docker;
 mod door;
 mod files;
+mod issuer;
 mod process;
 
 use serde::Serialize;
@@ -72,6 +73,8 @@ pub async fn examine(
 ) -> Vec<Finding> {
     let mut findings = process::check(&status);
     findings.extend(files::check(config, now));
+    let sight = status.as_ref().ok().and_then(|status| status.gateway.issuer.as_ref());
+    findings.extend(issuer::check(sight, now));
     findings.extend(door::check(config, address).await);
     findings.extend(docker::check(config, status.as_ref().ok(), now).await);
     findings

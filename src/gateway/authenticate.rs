@@ -8,10 +8,10 @@ use quick_cache::sync::Cache;
 use time::OffsetDateTime;
 
 use super::{
-    link::{Auth, Revocations},
+    link::{Auth, External, Revocations},
     metrics::Denial,
 };
-use crate::tokens::{self, Verified, Verifier};
+use crate::tokens::{self, ExternalVerifier, IssuerKeys, Verified, Verifier};
 
 /// Verified tokens remembered at once.
 const CACHED: usize = 10_000;
@@ -23,6 +23,8 @@ pub(super) enum Presented {
     Nothing,
     /// One that does not pass.
     Refused(Bad),
+    /// One whose key is not at hand; it may be once the issuer has been asked.
+    Undecided(Bad),
     /// A token that passed.
     Token(Arc<Verified>),
 }
@@ -44,8 +46,19 @@ impl Bad {
 
 impl From<tokens::Refusal> for Bad {
     fn from(refusal: tokens::Refusal) -> Self {
+        Self::of(refusal, Denial::BadToken)
+    }
+}
+
+impl Bad {
+    fn of(refusal: tokens::Refusal, otherwise: Denial) -> Self {
         let is_expired = matches!(refusal, tokens::Refusal::Expired { .. });
-        Self::new(if is_expired { Denial::ExpiredToken } else { Denial::BadToken }, refusal)
+        Self::new(if is_expired { Denial::ExpiredToken } else { otherwise }, refusal)
+    }
+
+    /// The issuer's keys can't be had.
+    pub(super) fn without_keys(why: impl std::fmt::Display) -> Self {
+        Self::new(Denial::Undecided, format_args!("the keys of the token's issuer cannot be had: {why}"))
     }
 }
 
@@ -55,17 +68,17 @@ impl From<tokens::Refusal> for Bad {
 pub(super) struct Last(Mutex<Option<Seen>>);
 
 struct Seen {
-    /// Of the material by which it passed.
-    version: u64,
+    /// Of the keys and revocations by which it passed.
+    edition: u64,
     header: HeaderValue,
     token: Arc<Verified>,
 }
 
 impl Last {
-    /// What the headers of a call bring at `now`, judged by the `authenticator` of `version`.
+    /// What the headers of a call bring at `now`, judged by the `authenticator` of `edition`.
     pub(super) fn present(
         &self,
-        (authenticator, version): (&Authenticator, u64),
+        (authenticator, edition): (&Authenticator, u64),
         headers: &HeaderMap,
         now: OffsetDateTime,
     ) -> Presented {
@@ -73,13 +86,13 @@ impl Last {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(header), None) = (values.next(), values.next()) else { return authenticator.present(headers, now) };
         match &*last {
-            Some(seen) if seen.version == version && is_same(&seen.header, header) && now < seen.token.expires => {
+            Some(seen) if seen.edition == edition && is_same(&seen.header, header) && now < seen.token.expires => {
                 Presented::Token(seen.token.clone())
             }
             _ => {
                 let presented = authenticator.present(headers, now);
                 if let Presented::Token(token) = &presented {
-                    *last = Some(Seen { version, header: header.clone(), token: token.clone() });
+                    *last = Some(Seen { edition, header: header.clone(), token: token.clone() });
                 }
                 presented
             }
@@ -92,21 +105,65 @@ fn is_same(one: &HeaderValue, other: &HeaderValue) -> bool {
     std::ptr::eq(one.as_bytes(), other.as_bytes()) || one == other
 }
 
-/// Judges tokens by the keys and revocations of one version of the material.
+/// Judges tokens by the keys and revocations of one version of the material, and the keys of an external issuer as they
+/// are at that time.
 ///
-/// The memory of verified tokens belongs to it too: a new version starts with an empty one, so that a removed key or a
-/// revocation ends its tokens at once. It is keyed by hash: no bearer token is kept.
+/// The memory of verified tokens belongs to it too: a new one starts empty, so that a removed key or a revocation ends
+/// its tokens at once. It is keyed by hash: no bearer token is kept.
 pub(super) struct Authenticator {
-    verifier: Option<Verifier>,
+    verifier: Option<Arc<Verifier>>,
+    other: Option<Other>,
     revocations: Revocations,
     verified: Cache<[u8; 32], Arc<Verified>>,
 }
 
+/// Another issuer.
+struct Other {
+    external: External,
+    keys: Option<Arc<IssuerKeys>>,
+    verifier: Option<ExternalVerifier>,
+}
+
+impl Other {
+    fn new(external: &External, keys: Option<Arc<IssuerKeys>>) -> Self {
+        let verifier = keys.clone().map(|keys| ExternalVerifier::new(external.rules.clone(), keys));
+        Self { external: external.clone(), keys, verifier }
+    }
+
+    /// Keys of a file never come later.
+    fn is_fetched(&self) -> bool {
+        self.external.jwks.is_none()
+    }
+}
+
 impl Authenticator {
-    /// Reads the keys; with `TEMPORAL_AUTH_ENABLED=false` there need be none.
-    pub(super) fn new(auth: &Auth) -> Result<Self, tokens::Error> {
-        let verifier = auth.enabled.then(|| Verifier::new(&auth.jwks, &auth.issuer, &auth.audience)).transpose()?;
-        Ok(Self { verifier, revocations: auth.revocations.clone(), verified: Cache::new(CACHED) })
+    /// Reads the keys; with `TEMPORAL_AUTH_ENABLED=false` there need be none. `fetched` are those of an external issuer.
+    pub(super) fn new(auth: &Auth, fetched: Option<Arc<IssuerKeys>>) -> Result<Self, String> {
+        let verifier = auth.enabled.then(|| Verifier::new(&auth.jwks, &auth.issuer, &auth.audience)).transpose();
+        let verifier = verifier.map_err(|e| format!("the JWKS {e}"))?.map(Arc::new);
+        let other = auth.external.as_ref().filter(|_| auth.enabled);
+        let other = other.map(|external| {
+            let named = |e| format!("WARDEN_EXTERNAL_JWKS_FILE: the file {e}");
+            let own = external.jwks.as_deref().map(|jwks| IssuerKeys::parse(jwks).map(Arc::new)).transpose();
+            own.map_err(named).map(|own| Other::new(external, own.or(fetched)))
+        });
+        let (other, revocations) = (other.transpose()?, auth.revocations.clone());
+        Ok(Self { verifier, other, revocations, verified: Cache::new(CACHED) })
+    }
+
+    /// The same with other keys of the external issuer.
+    pub(super) fn with(&self, fetched: Option<Arc<IssuerKeys>>) -> Self {
+        let other = self.other.as_ref().map(|other| match other.is_fetched() {
+            true => Other::new(&other.external, fetched),
+            false => Other::new(&other.external, other.keys.clone()),
+        });
+        let (verifier, revocations) = (self.verifier.clone(), self.revocations.clone());
+        Self { verifier, other, revocations, verified: Cache::new(CACHED) }
+    }
+
+    /// The external issuer's name and the keys at hand.
+    pub(super) fn external(&self) -> Option<(&External, Option<&Arc<IssuerKeys>>)> {
+        self.other.as_ref().map(|other| (&other.external, other.keys.as_ref()))
     }
 
     /// Whether a certificate was revoked.
@@ -116,12 +173,19 @@ impl Authenticator {
 
     /// Whether a token that passed under older material still would; its times are those of the start of its call.
     pub(super) fn still_accepts(&self, token: &Verified) -> Result<(), Bad> {
-        match &self.verifier {
-            Some(verifier) if !verifier.knows(&token.kid) => {
-                Err(Bad::new(Denial::BadToken, "the key that signed the token is no longer trusted"))
+        let knows = match (&self.verifier, &token.issuer, &self.other) {
+            (None, ..) => return Ok(()),
+            (Some(verifier), None, _) => verifier.knows(&token.kid),
+            // Keys that are too old to judge by say nothing against what they let pass.
+            (_, Some(issuer), Some(other)) => {
+                other.external.rules.issuer == **issuer
+                    && other.verifier.as_ref().is_none_or(|verifier| verifier.knows(&token.kid))
             }
-            Some(_) => self.not_revoked(token),
-            None => Ok(()),
+            (_, Some(_), None) => false,
+        };
+        match knows {
+            true => self.not_revoked(token),
+            false => Err(Bad::new(Denial::BadToken, "the key that signed the token is no longer trusted")),
         }
     }
 
@@ -136,23 +200,47 @@ impl Authenticator {
     pub(super) fn present(&self, headers: &HeaderMap, now: OffsetDateTime) -> Presented {
         match bearer(headers) {
             Ok(None) => Presented::Nothing,
-            Ok(Some(token)) => self.token(token, now).map_or_else(Presented::Refused, Presented::Token),
+            Ok(Some(token)) => self.token(token, now).unwrap_or_else(|presented| presented),
             Err(why) => Presented::Refused(Bad::new(Denial::BadToken, why)),
         }
     }
 
-    fn token(&self, compact: &str, now: OffsetDateTime) -> Result<Arc<Verified>, Bad> {
-        let unchecked = || Bad::new(Denial::BadToken, "tokens are not checked here");
+    fn token(&self, compact: &str, now: OffsetDateTime) -> Result<Presented, Presented> {
+        let unchecked = || Presented::Refused(Bad::new(Denial::BadToken, "tokens are not checked here"));
         let verifier = self.verifier.as_ref().ok_or_else(unchecked)?;
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, compact.as_bytes()).as_ref());
         if let Some(known) = self.verified.get(&key).filter(|known| now < known.expires) {
-            return Ok(known);
+            return Ok(Presented::Token(known));
         }
-        let verified = Arc::new(verifier.verify(compact, now)?);
-        self.not_revoked(&verified)?;
+        let verified = match self.other_of(compact) {
+            // By the issuer's own word, and then by its keys alone: no key of one issuer ever vouches for the other.
+            Some(other) => other.verify(compact, now)?,
+            None => verifier.verify(compact, now).map_err(|refusal| Presented::Refused(refusal.into()))?,
+        };
+        let verified = Arc::new(verified);
+        self.not_revoked(&verified).map_err(Presented::Refused)?;
         self.verified.insert(key, verified.clone());
-        Ok(verified)
+        Ok(Presented::Token(verified))
+    }
+
+    fn other_of(&self, compact: &str) -> Option<&Other> {
+        let other = self.other.as_ref()?;
+        (tokens::issuer(compact).as_deref() == Some(&other.external.rules.issuer)).then_some(other)
+    }
+}
+
+impl Other {
+    fn verify(&self, compact: &str, now: OffsetDateTime) -> Result<Verified, Presented> {
+        let Some(verifier) = &self.verifier else {
+            return Err(Presented::Undecided(Bad::without_keys("none are at hand")));
+        };
+        verifier.verify(compact, now).map_err(|refusal| match &refusal {
+            tokens::Refusal::UnknownKey { kid: Some(_) } if self.is_fetched() => {
+                Presented::Undecided(Bad::of(refusal, Denial::ExternalToken))
+            }
+            _ => Presented::Refused(Bad::of(refusal, Denial::ExternalToken)),
+        })
     }
 }
 
@@ -208,9 +296,10 @@ mod tests {
             audience: String::new(),
             revocations: Revocations::default(),
             rules: Vec::new(),
+            external: None,
         };
         // It checks no tokens: whatever passes was remembered.
-        let authenticator = Authenticator::new(&auth).unwrap();
+        let authenticator = Authenticator::new(&auth, None).unwrap();
         let now = OffsetDateTime::UNIX_EPOCH;
         let token = Arc::new(Verified {
             sub: String::new(),
@@ -221,11 +310,13 @@ mod tests {
             expires: now + Duration::from_secs(9),
             namespaces: None,
             cnf_x5t: None,
+            issuer: None,
+            reads: Scopes::default(),
         });
         let header = HeaderValue::from_static("Bearer a.b.c");
-        let last = Last(Mutex::new(Some(Seen { version: 1, header, token })));
-        let passes = |version, headers, now| {
-            matches!(last.present((&authenticator, version), &headers, now), Presented::Token(_))
+        let last = Last(Mutex::new(Some(Seen { edition: 1, header, token })));
+        let passes = |edition, headers, now| {
+            matches!(last.present((&authenticator, edition), &headers, now), Presented::Token(_))
         };
         let late = now + Duration::from_secs(9);
         assert!(passes(1, headers(&["Bearer a.b.c"]), now));

@@ -157,6 +157,7 @@ pub fn may_call(token: Verified, name: &str, rules: Vec<Rule>, binding: bool) ->
 
 fn check(policy: &Policy, access: Access, path: &str, caller: Caller<'_>) -> Result<Token, Refusal> {
     let token = match caller.presented {
+        Presented::Undecided(bad) => return Err(Refusal::Unavailable(bad.why.clone())),
         Presented::Nothing => {
             let why = "no token: send the header `authorization: Bearer TOKEN`";
             return Err(unauthorized(Denial::NoToken, why));
@@ -165,12 +166,15 @@ fn check(policy: &Policy, access: Access, path: &str, caller: Caller<'_>) -> Res
         Presented::Token(token) => token,
     };
     is_bound_here(policy, token, caller.certificate).map_err(|why| unauthorized(Denial::Forbidden, why))?;
+    let held = here(token, path);
     // The table first: rules are looked at only where it refuses.
-    if access.allows(token.scopes) {
-        return Ok(Token::Keep);
+    if access.allows(held) {
+        // Reading only, of what Temporal shows to its administrators only.
+        let above = groups::is_for_administrators(path) && !access.allows(token.scopes);
+        return Ok(if above { Token::Override } else { Token::Keep });
     }
-    if !policy.rules.iter().any(|rule| rule.opens(path, token)) {
-        return Err(Refusal::Forbidden(forbidden(token.scopes, path, access)));
+    if !policy.rules.iter().any(|rule| rule.opens(path, token, held)) {
+        return Err(Refusal::Forbidden(forbidden(token, path, access)));
     }
     // A token of some namespaces stays as it is: what follows refuses it for the whole cluster.
     let whole = token.namespaces.is_none();
@@ -193,13 +197,25 @@ fn is_bound_here(policy: &Policy, token: &Verified, certificate: Option<&Confirm
     }
 }
 
+/// The scopes that count at `path`: those held for reading only do where nothing is changed.
+fn here(token: &Verified, path: &str) -> Scopes {
+    let reads = !token.reads.is_empty() && Method::of(path).is_some_and(Method::reads);
+    token.scopes.iter().chain(token.reads.iter().filter(|_| reads)).collect()
+}
+
 /// The method first and the service behind it: as one word they are too long for the web UI's dialog.
-fn forbidden(held: Scopes, path: &str, access: Access) -> String {
+fn forbidden(token: &Verified, path: &str, access: Access) -> String {
     let path = path.trim_start_matches('/');
     let method =
         path.rsplit_once('/').map_or_else(|| path.to_owned(), |(service, method)| format!("{method} of {service}"));
     let needed: Vec<_> = access.needed().iter().map(Scope::as_str).collect();
-    format!("scope {held} may not call {method}, which needs {}", needed.join(" or "))
+    let needed = needed.join(" or ");
+    match token.held() {
+        held if held.is_empty() => {
+            format!("{} holds no scope: no value of its token is mapped to one; {method} needs {needed}", token.sub)
+        }
+        held => format!("scope {held} may not call {method}, which needs {needed}"),
+    }
 }
 
 #[cfg(test)]
@@ -229,6 +245,8 @@ mod tests {
             expires: OffsetDateTime::UNIX_EPOCH,
             namespaces,
             cnf_x5t: None,
+            issuer: None,
+            reads: Scopes::default(),
         }))
     }
 
@@ -285,7 +303,7 @@ mod tests {
     fn what_temporal_keeps_to_its_administrators_goes_on_under_a_token_of_the_gateways_where_a_rule_opens_it() {
         let nexus = "/temporal.api.operatorservice.v1.OperatorService/ListNexusEndpoints";
         let methods = [nexus.trim_start_matches('/').to_owned()].into();
-        let rule = Rule { scope: None, subject: Some("someone".to_owned()), methods };
+        let rule = Rule { subject: Some("someone".to_owned()), methods, ..Rule::default() };
         let policy = Policy { rules: vec![rule], ..POLICY };
         let sent = |policy: &Policy, scope, namespaces| match decide(policy.clone(), nexus, &token(scope, namespaces)) {
             Verdict::Allow { token, .. } => Some(token),
@@ -327,6 +345,7 @@ mod tests {
                 scope: scope.map(str::to_owned),
                 subject: subject.map(str::to_owned),
                 methods: methods(),
+                ..Rule::default()
             }],
             ..POLICY
         };

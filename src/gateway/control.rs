@@ -24,6 +24,7 @@ use super::{
     confine::{Wall, confine},
     descriptors::Descriptors,
     health::Parts,
+    issuer::{self, Issuer, News},
     knocks::{self, Knocks},
     link::{self, FromGateway, Hello, Material, Phase, Snapshot, ToGateway},
     listener::{Workers, accept},
@@ -166,7 +167,7 @@ async fn first_material(
 ) -> Result<Option<Serving>, Error> {
     loop {
         match link::receive(from).await.map_err(|source| Error::Io { what: "reading Material", source })? {
-            Some(ToGateway::Material(material)) => match build(&material, None, hello, to).await? {
+            Some(ToGateway::Material(material)) => match build(&material, (None, None), hello, to).await? {
                 Some(serving) => return Ok(Some(serving)),
                 None => continue,
             },
@@ -185,11 +186,11 @@ async fn first_material(
 /// Builds a version and refuses it in words when it can't be used. Accepting is said after the switch.
 async fn build(
     material: &Material,
-    before: Option<&Serving>,
+    (before, issuer): (Option<&Serving>, Option<&Issuer>),
     hello: &Hello,
     to: &mut OwnedWriteHalf,
 ) -> Result<Option<Serving>, Error> {
-    match Serving::new(material, hello.engine, before) {
+    match Serving::new(material, hello.engine, before, issuer) {
         Ok(serving) => Ok(Some(serving)),
         Err(reason) => {
             tracing::error!(version = material.version, reason, "material refused");
@@ -225,6 +226,7 @@ impl Control {
         let (draining_sender, draining) = watch::channel(false);
         let (snapshot_sender, snapshot) = watch::channel(Snapshot::default());
         let workers = Workers::count(hello.threads);
+        let hello_issuer = hello.keys_from.as_deref().cloned().map(Issuer::new);
         let shared = Arc::new(Shared {
             serving: ArcSwap::from_pointee(serving),
             version,
@@ -239,6 +241,7 @@ impl Control {
             tallies: (0..=workers).map(|_| Arc::default()).collect(),
             pools: (0..workers).map(|_| Arc::default()).collect(),
             ids: Ids::default(),
+            issuer: hello_issuer,
             room: narrow::room(),
         });
         let control = Self {
@@ -272,6 +275,7 @@ impl Control {
         let mut rounds = interval(beats::PERIOD);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (answer, mut answers) = mpsc::channel(4);
+        let mut keys = self.keys();
         loop {
             tokio::select! {
                 message = messages.recv() => match message {
@@ -296,6 +300,7 @@ impl Control {
                     }
                     None => return Err(Error::Orphaned),
                 },
+                Some(news) = keys.recv() => self.take_keys(news).await?,
                 Some(said) = answers.recv() => tell(&mut self.to, &said).await?,
                 _ = &mut asked => break,
                 Ok(()) = audit.changed() => {
@@ -326,12 +331,44 @@ impl Control {
     /// Everything new is built first; then one store switches all workers.
     async fn switch(&mut self, material: &Material) -> Result<(), Error> {
         let before = self.shared.serving.load_full();
-        let built = build(material, Some(&before), &self.shared.hello, &mut self.to).await?;
+        let built =
+            build(material, (Some(&before), self.shared.issuer.as_deref()), &self.shared.hello, &mut self.to).await?;
         let Some(serving) = built else { return Ok(()) };
         self.shared.serving.store(Arc::new(serving));
         self.version.send_replace(material.version);
         tracing::info!(version = material.version, "material switched");
         tell(&mut self.to, &FromGateway::Switched { version: material.version }).await
+    }
+
+    /// What comes of the external issuer; nothing ever where there is none.
+    fn keys(&self) -> mpsc::Receiver<News> {
+        let (sender, news) = mpsc::channel(1);
+        if let Some(issuer) = &self.shared.issuer {
+            tokio::spawn(issuer::keep(issuer.clone(), self.shared.hello.keys_kept.as_deref().cloned(), sender));
+        }
+        news
+    }
+
+    /// Brings keys into force, and then lets the calls go on that wait for them.
+    async fn take_keys(&mut self, news: News) -> Result<(), Error> {
+        let (keys, kept) = match news {
+            News::Same => (None, None),
+            News::Gone => (Some(None), None),
+            News::Keys(keys, kept) => (Some(Some(keys)), Some(kept)),
+        };
+        let Some(issuer) = self.shared.issuer.clone() else { return Ok(()) };
+        if let Some(keys) = keys {
+            issuer.hold(keys);
+            let before = self.shared.serving.load_full();
+            self.shared.serving.store(Arc::new(before.with_keys(&issuer)));
+            // The same version, but calls under way are looked at: their key may be gone.
+            self.version.send_replace(before.version);
+        }
+        issuer.settle();
+        match kept {
+            Some(kept) => tell(&mut self.to, &FromGateway::Keys(kept)).await,
+            None => Ok(()),
+        }
     }
 
     /// Health fails first, then no new connections, GOAWAY, calls in flight finish, the audit log is flushed.

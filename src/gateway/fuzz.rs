@@ -25,7 +25,7 @@ pub struct Headers(Authenticator);
 impl Headers {
     /// With the keys and names of `auth`; panics when they are not usable.
     pub fn new(auth: &Auth) -> Self {
-        Self(Authenticator::new(auth).expect("usable keys"))
+        Self(Authenticator::new(auth, None).expect("usable keys"))
     }
 
     /// Reads them; whether they carry a token that passes.
@@ -92,7 +92,17 @@ mod tests {
         let (issuer, audience) = ("temporal-warden".to_owned(), "temporal".to_owned());
         let (jwks, revocations) = (jwks([key.public()]), Revocations::default());
         let mode = AuthMode::Enforce;
-        let auth = Auth { enabled: true, mode, issuer, audience, jwks, binding: false, revocations, rules: Vec::new() };
+        let auth = Auth {
+            enabled: true,
+            mode,
+            issuer,
+            audience,
+            jwks,
+            binding: false,
+            revocations,
+            rules: Vec::new(),
+            external: None,
+        };
         let headers = Headers::new(&auth);
         for seed in seeds("headers") {
             let lines: Vec<_> = seed.split(|byte| *byte == b'\n').collect();

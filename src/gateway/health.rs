@@ -67,6 +67,7 @@ impl Parts {
             connections: shared.places.taken() as u64,
             calls,
             denied,
+            issuer: shared.serving.load().issuer(shared.issuer.as_deref()),
         }
     }
 }

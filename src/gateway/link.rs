@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::{
     config::{AuditFail, AuditSync, AuthMode, EngineKind, Log},
     secret::Secret,
+    tokens::ExternalRules,
 };
 
 /// Descriptor of this socket pair in the gateway process.
@@ -97,6 +98,44 @@ pub struct Hello {
     pub log: Log,
     /// The only ports it may connect to; `None` = any.
     pub connect: Option<Vec<u16>>,
+    /// Where the keys of an external issuer are fetched; `None` = nowhere.
+    #[serde(default)]
+    pub keys_from: Option<Box<KeysFrom>>,
+    /// The keys that the gateway process before had fetched.
+    #[serde(default)]
+    pub keys_kept: Option<Box<KeysKept>>,
+}
+
+/// Where the keys of an external issuer are fetched, and how often.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysFrom {
+    /// `iss` of the tokens that they are for.
+    pub issuer: String,
+    /// The JWKS, or the issuer itself with [`KeysFrom::discovery`].
+    pub url: String,
+    /// Whether the JWKS is found by OpenID Connect Discovery.
+    pub discovery: bool,
+    /// Whether `http` is accepted from elsewhere than this host.
+    pub allow_http: bool,
+    /// PEM roots for `https`; `None` = it is not used.
+    pub trust_pem: Option<String>,
+    /// Milliseconds between fetches that succeed.
+    pub refresh_ms: u64,
+    /// Fewest milliseconds between two fetches that tokens ask for, and the first pause after a failure.
+    pub retry_ms: u64,
+    /// Milliseconds for which keys go on when no fetch succeeds.
+    pub stale_ms: u64,
+}
+
+/// Keys of an external issuer as PID 1 keeps them for the next gateway process: it does not look into them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysKept {
+    /// [`KeysFrom::url`] at that time.
+    pub url: String,
+    /// The JWKS, as it came.
+    pub document: String,
+    /// When, milliseconds of Unix time.
+    pub fetched_ms: i64,
 }
 
 /// Everything that rotates, whole, as one version.
@@ -145,15 +184,30 @@ pub struct Auth {
     /// What is opened beyond the table.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// Tokens of another issuer.
+    #[serde(default)]
+    pub external: Option<External>,
 }
 
-/// Methods opened to a scope, a subject, or a subject with a scope.
+/// An issuer whose tokens are accepted beside the warden's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct External {
+    /// What is accepted of it.
+    pub rules: ExternalRules,
+    /// Its JWKS, where that is a file; `None` = the gateway fetches it ([`Hello::keys_from`]).
+    pub jwks: Option<String>,
+}
+
+/// Methods opened to a scope, a subject, or a subject with a scope, perhaps of one issuer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Word of the `scope` claim.
     pub scope: Option<String>,
-    /// `sub`.
+    /// `sub`. Without an issuer it is that of the warden's own tokens.
     pub subject: Option<String>,
+    /// `iss`.
+    #[serde(default)]
+    pub issuer: Option<String>,
     /// `service/method`, each in a group.
     pub methods: BTreeSet<String>,
 }
@@ -288,6 +342,8 @@ pub enum FromGateway {
         /// In no order.
         rows: Vec<Client>,
     },
+    /// The keys of an external issuer, at each change.
+    Keys(KeysKept),
     /// At each change and with each probe.
     Health(Health),
 }
@@ -324,6 +380,26 @@ pub struct Health {
     pub calls: u64,
     /// Of these, denied.
     pub denied: u64,
+    /// The external issuer, where there is one.
+    #[serde(default)]
+    pub issuer: Option<IssuerSight>,
+}
+
+/// What the gateway has of an external issuer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerSight {
+    /// Its `iss`.
+    pub issuer: String,
+    /// Where its keys come from: a URL, or `file`.
+    pub source: String,
+    /// Names of the keys held, at most twenty.
+    pub keys: Vec<String>,
+    /// When they were last fetched, milliseconds of Unix time; 0 = never, or a file.
+    pub fetched_ms: i64,
+    /// Why the last fetch failed; empty = it did not.
+    pub error: String,
+    /// When the keys go when no fetch succeeds, milliseconds of Unix time; 0 = never.
+    pub stale_at_ms: i64,
 }
 
 /// Connections from one address by one client certificate.

@@ -69,6 +69,17 @@ impl Method {
         Self::number(path).map(Self::at)
     }
 
+    /// Whether it changes nothing: what Temporal rates as reading, and what the web UI reads on each page.
+    pub fn reads(&self) -> bool {
+        let named = |words: &[&str]| words.iter().any(|word| self.name.starts_with(word));
+        match self.service {
+            WORKFLOW => named(READS) || WAITS.contains(&self.name),
+            OPERATOR => ["ListSearchAttributes", "ListNexusEndpoints"].contains(&self.name),
+            HEALTH => true,
+            _ => false,
+        }
+    }
+
     /// Number of the request's own field `name`, one of those in `namespace`.
     pub fn field(&self, name: &str) -> Option<u32> {
         let mut fields = self.namespace.split(';').filter_map(|field| field.split_once('#'));
@@ -98,6 +109,16 @@ impl Access {
         self.needed().iter().any(|scope| held.contains(scope))
     }
 }
+
+/// How methods of WorkflowService begin that read; the tests compare them with Temporal's own rating.
+const READS: &[&str] = &["Count", "Describe", "Get", "List", "Query", "Scan"];
+/// Those that wait for a result.
+const WAITS: &[&str] = &[
+    "PollActivityExecution",
+    "PollNexusOperationExecution",
+    "PollWorkflowExecutionTimeSkipping",
+    "PollWorkflowExecutionUpdate",
+];
 
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";

@@ -35,6 +35,17 @@ fn each_row_is_as_agreed() {
 }
 
 #[test]
+fn what_reads_is_what_temporal_rates_so_and_the_list_that_its_web_ui_needs() {
+    // Rated as reading, and yet: one has a cloud contacted, the other asks worker processes.
+    const NOT: [&str; 2] = ["ValidateWorkerDeploymentVersionComputeConfig", "FetchWorkerConfig"];
+    for line in AGREED.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>()) {
+        let row = Method::of(&format!("/{}/{}", line[0], line[1])).unwrap();
+        let rated = line[3] == "ReadOnly" && !NOT.contains(&row.name);
+        assert!(row.reads() == (rated || row.name == "ListNexusEndpoints") || row.service == HEALTH, "{line:?}");
+    }
+}
+
+#[test]
 fn rows_are_sorted_so_that_the_search_finds_each() {
     assert!(METHODS.is_sorted_by_key(|row| (row.service, row.name)));
 }

@@ -31,6 +31,7 @@ mod guest;
 mod health;
 mod health_service;
 mod identity;
+mod issuer;
 mod knocks;
 mod listener;
 mod lookup;

@@ -178,7 +178,10 @@ impl Operation {
         let now = Instant::now();
         self.finished = Some(now);
         if let (Some(_), End::Grpc(code)) = (&self.seat, end) {
-            let scopes = self.token.as_ref().map_or_else(Scopes::default, |token| token.scopes);
+            let scopes = self
+                .token
+                .as_ref()
+                .map_or_else(Scopes::default, |token| token.scopes.iter().chain(token.reads.iter()).collect());
             let bytes = (self.request_bytes.load(Ordering::Relaxed), self.response_bytes);
             self.guest.tally.called(self.row, code, scopes, bytes);
         }
@@ -224,9 +227,10 @@ impl Operation {
         let subject = certificate.map(|certificate| shortened(&certificate.subject));
         Principal {
             sub: token.map(|token| token.sub.as_str()).or(subject),
-            scope: token.map(|token| token.scopes.words()),
+            scope: token.map(|token| token.held()),
             jti: token.map(|token| token.jti.as_str()),
             kid: token.map(|token| token.kid.as_str()),
+            iss: token.and_then(|token| token.issuer.as_deref()),
             cert_subject: subject,
             cert_serial: certificate.map(|certificate| certificate.serial.as_str()),
             cert_sha256: certificate.map(|certificate| certificate.sha256.as_str()),

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     clients::MOST,
-    link::{Client, FromGateway, Health, Hello, Material, Phase, Served, Snapshot, ToGateway, receive, send},
+    link::{Client, FromGateway, Health, Hello, KeysKept, Material, Phase, Served, Snapshot, ToGateway, receive, send},
 };
 use crate::secret::Secret;
 
@@ -44,6 +44,7 @@ pub struct Parent {
     look: watch::Sender<Option<(u64, String)>>,
     looked: watch::Sender<Option<(u64, Result<Served, String>)>>,
     clients: watch::Sender<Vec<Client>>,
+    keys: watch::Sender<Option<KeysKept>>,
     sockets: mpsc::UnboundedSender<StdUnixStream>,
     drain: watch::Sender<bool>,
 }
@@ -66,6 +67,7 @@ impl Parent {
             look: watch::Sender::new(None),
             looked: watch::Sender::new(None),
             clients: watch::Sender::new(Vec::new()),
+            keys: watch::Sender::new(None),
             sockets,
             drain: watch::Sender::new(false),
         };
@@ -136,6 +138,11 @@ impl Parent {
         self.clients.borrow().clone()
     }
 
+    /// The keys of the external issuer that a gateway fetched last, as they came.
+    pub fn keys(&self) -> Option<KeysKept> {
+        self.keys.borrow().clone()
+    }
+
     /// Puts material in place for the first gateway process, without waiting for one.
     pub fn prepare(&self, mut material: Material) {
         material.version = 1;
@@ -184,7 +191,8 @@ impl Parent {
 /// Serves one gateway process after the other.
 async fn serve(parent: Parent, hello: impl Fn() -> Hello, mut incoming: mpsc::UnboundedReceiver<StdUnixStream>) {
     while let Some(socket) = incoming.recv().await {
-        if let Err(error) = converse(&parent, hello(), socket).await {
+        if let Err(error) = converse(&parent, Hello { keys_kept: parent.keys().map(Box::new), ..hello() }, socket).await
+        {
             info!("the link to the gateway ended: {error}");
         }
         parent.health.send_replace(Health { reason: "the gateway is not running".into(), ..Health::default() });
@@ -245,6 +253,7 @@ fn hear(parent: &Parent, said: FromGateway) {
         FromGateway::Looked { id, served } => {
             parent.looked.send_replace(Some((id, served)));
         }
+        FromGateway::Keys(kept) => drop(parent.keys.send_replace(Some(kept))),
         FromGateway::Clients { rows } => parent.clients.send_modify(|known| *known = merged(rows, known)),
         FromGateway::Health(health) => {
             parent.health.send_if_modified(|old| {

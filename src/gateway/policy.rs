@@ -11,7 +11,7 @@ use super::{
 use crate::tokens::{Scope, Scopes, Verified};
 
 /// The keys of one `[[allow]]`.
-const KEYS: [&str; 4] = ["scope", "subject", "group", "methods"];
+const KEYS: [&str; 5] = ["scope", "subject", "issuer", "group", "methods"];
 
 /// The rules of a policy file, or every error in it, each with its key.
 pub fn parse(text: &str) -> Result<Vec<Rule>, Vec<String>> {
@@ -52,13 +52,15 @@ fn rule(at: &str, entry: &Value, errors: &mut Errors) -> Rule {
         errors.add(&format!("{at}.{key}"), format_args!("is no key; there are {}", KEYS.join(", ")));
     }
     rule.scope = entry.get("scope").and_then(|value| scope(&format!("{at}.scope"), value, errors));
-    rule.subject = entry.get("subject").and_then(|value| match value.as_str().filter(|sub| !sub.is_empty()) {
-        Some(sub) => Some(sub.to_owned()),
-        None => {
-            errors.add(&format!("{at}.subject"), "must be the `sub` of the tokens it is for");
-            None
+    for (key, claim, into) in [("subject", "sub", &mut rule.subject), ("issuer", "iss", &mut rule.issuer)] {
+        match entry.get(key).map(|value| value.as_str().filter(|text| !text.is_empty())) {
+            None => {}
+            Some(Some(text)) => *into = Some(text.to_owned()),
+            Some(None) => {
+                errors.add(&format!("{at}.{key}"), format_args!("must be the `{claim}` of the tokens it is for"));
+            }
         }
-    });
+    }
     if !entry.contains_key("scope") && !entry.contains_key("subject") {
         errors.add(at, "says for whom it is by neither scope nor subject");
     }
@@ -121,13 +123,23 @@ fn words(key: &str, value: Option<&Value>, errors: &mut Errors) -> BTreeSet<Stri
 }
 
 impl Rule {
-    /// Whether it opens the method at `path` to the bearer of `token`.
-    pub(super) fn opens(&self, path: &str, token: &Verified) -> bool {
-        let holds = |scope: &String| Scopes::parse(scope).iter().any(|scope| token.scopes.contains(scope));
+    /// Whether it opens the method at `path` to the bearer of `token`, of whose scopes `held` count there.
+    pub(super) fn opens(&self, path: &str, token: &Verified, held: Scopes) -> bool {
+        let holds = |scope: &String| Scopes::parse(scope).iter().any(|scope| held.contains(scope));
         self.methods.contains(path.trim_start_matches('/'))
             && (self.scope.is_some() || self.subject.is_some())
             && self.scope.as_ref().is_none_or(holds)
             && self.subject.as_ref().is_none_or(|subject| *subject == token.sub)
+            && self.is_for_issuer(token.issuer.as_deref())
+    }
+
+    /// A subject is a name given by an issuer: without one in the rule it is the warden's. A scope means the same
+    /// whoever's token holds it.
+    fn is_for_issuer(&self, issuer: Option<&str>) -> bool {
+        match &self.issuer {
+            Some(ours) => issuer == Some(ours),
+            None => issuer.is_none() || self.subject.is_none(),
+        }
     }
 }
 

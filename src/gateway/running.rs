@@ -62,7 +62,7 @@ impl Running {
         let key = self.lock().insert(call.clone());
         // What came into force since the decision looked through the list before this call was in it.
         let now = shared.serving.load();
-        if now.version != decided.version {
+        if now.edition != decided.edition {
             call.judge(&now);
         }
         Stay { running: self.clone(), key, call }

@@ -16,10 +16,11 @@ use tokio::time::timeout;
 
 use super::{
     audit::Recorder,
-    authenticate::Presented,
+    authenticate::{Bad, Presented},
     authorize::{self, Caller, Refusal, Token, Verdict},
     guest::Guest,
     health, health_service,
+    issuer::Outcome,
     methods::{Access, Method, Wait},
     metrics::{Denial, Limit, Tally},
     narrow::Narrow,
@@ -126,7 +127,12 @@ fn plain(worker: &Worker, serving: &Serving, guest: Arc<Guest>, request: &Reques
 }
 
 /// Decides on one gRPC call.
-async fn decide(worker: Arc<Worker>, serving: Arc<Serving>, guest: Arc<Guest>, request: Request<Incoming>) -> Decided {
+async fn decide(
+    worker: Arc<Worker>,
+    mut serving: Arc<Serving>,
+    guest: Arc<Guest>,
+    request: Request<Incoming>,
+) -> Decided {
     let path = request.uri().path().to_owned();
     let shared = &worker.shared;
     let (seat, fits) = guest.seat(shared.hello.max_streams);
@@ -155,7 +161,10 @@ async fn decide(worker: Arc<Worker>, serving: Arc<Serving>, guest: Arc<Guest>, r
             .await;
     }
     operation.reads(row, request.headers());
-    let presented = guest.last.present((&serving.authenticator, serving.version), request.headers(), now);
+    let mut presented = guest.last.present((&serving.authenticator, serving.edition), request.headers(), now);
+    if matches!(presented, Presented::Undecided(_)) && row.is_none_or(|row| row.access != Access::Open) {
+        (serving, presented) = with_newer_keys(shared, &guest, request.headers()).await;
+    }
     let identity = guest.peer.identity.as_ref();
     let caller = Caller {
         presented: &presented,
@@ -165,7 +174,7 @@ async fn decide(worker: Arc<Worker>, serving: Arc<Serving>, guest: Arc<Guest>, r
     let verdict = authorize::judge(&serving.policy, row, &path, caller);
     let held = match &presented {
         Presented::Token(token) => Some(token.clone()),
-        Presented::Nothing | Presented::Refused(_) => None,
+        Presented::Nothing | Presented::Refused(_) | Presented::Undecided(_) => None,
     };
     operation.called_by(held.clone());
     let mut token = match verdict {
@@ -203,10 +212,27 @@ async fn decide(worker: Arc<Worker>, serving: Arc<Serving>, guest: Arc<Guest>, r
             }
         }
     }
-    prepare(request.headers_mut(), &serving, token, &presented);
+    prepare(request.headers_mut(), &serving, token, (&presented, row.is_some_and(Method::reads)));
     let wait = Duration::from_millis(shared.hello.upstream_wait_ms);
     let route = Route { pool: worker.pool.clone(), connector: serving.connector.clone(), wait };
     Decided::Goes(Onward::new(route, request, operation))
+}
+
+/// What the call brings once the external issuer has been asked for a key that is not at hand, and by what it was judged.
+async fn with_newer_keys(shared: &Shared, guest: &Guest, headers: &HeaderMap) -> (Arc<Serving>, Presented) {
+    let outcome = match &shared.issuer {
+        Some(issuer) => issuer.refreshed().await,
+        None => Outcome::Unknown("they are fetched only after a restart of the gateway".to_owned()),
+    };
+    let serving = shared.serving.load_full();
+    let presented =
+        match (guest.last.present((&serving.authenticator, serving.edition), headers, clock::now()), outcome) {
+            // The issuer has no such key.
+            (Presented::Undecided(bad), Outcome::Fresh) if bad.class != Denial::Undecided => Presented::Refused(bad),
+            (Presented::Undecided(_), Outcome::Unknown(why)) => Presented::Undecided(Bad::without_keys(why)),
+            (decided, _) => decided,
+        };
+    (serving, presented)
 }
 
 /// The namespaces to which the call's token is limited; `None` where it is judged without them.
@@ -272,23 +298,29 @@ fn size_of_headers(headers: &HeaderMap) -> usize {
 }
 
 /// Takes out what a client must not say, and what the upstream would refuse.
-fn prepare(headers: &mut HeaderMap, serving: &Serving, token: Token, presented: &Presented) {
+fn prepare(headers: &mut HeaderMap, serving: &Serving, token: Token, (presented, reads): (&Presented, bool)) {
     let claimed: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with(IDENTITY)).cloned().collect();
     for name in claimed {
         headers.remove(name);
     }
+    let held = match presented {
+        Presented::Token(token) => Some(&**token),
+        Presented::Nothing | Presented::Refused(_) | Presented::Undecided(_) => None,
+    };
     match token {
-        Token::Keep => {}
+        Token::Keep => {
+            // Temporal does not know the issuer; where nothing can be signed, nobody checks, or it is a frontend of yours.
+            if let (Some(token), Some(signer)) = (held.filter(|token| token.issuer.is_some()), &serving.signer) {
+                headers.remove(header::AUTHORIZATION);
+                headers.extend(signer.on_behalf(token, reads, clock::now()).map(|own| (header::AUTHORIZATION, own)));
+            }
+        }
         Token::Remove => {
             headers.remove(header::AUTHORIZATION);
         }
         Token::Override => {
-            let sub = match presented {
-                Presented::Token(token) => token.sub.as_str(),
-                Presented::Nothing | Presented::Refused(_) => "anonymous",
-            };
             let signer = serving.signer.as_ref();
-            if let Some(own) = signer.and_then(|s| s.bearer(sub, "temporal-system:admin", clock::now())) {
+            if let Some(own) = signer.and_then(|signer| signer.override_for(held, clock::now())) {
                 headers.insert(header::AUTHORIZATION, own);
             }
         }

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -18,8 +18,9 @@ use super::{
     authorize::{Policy, Refusal},
     clients::Clients,
     health::Parts,
+    issuer::{Issuer, shown},
     knocks::Knocks,
-    link::{Hello, Material, Snapshot},
+    link::{Hello, IssuerSight, Material, Snapshot},
     lookup::Ids,
     metrics::{Limit, Tally},
     signer::Signer,
@@ -35,6 +36,8 @@ use crate::{
 pub(super) struct Serving {
     /// As in [`Material::version`].
     pub version: u64,
+    /// Another for each that serves, also when only the keys of an external issuer differ.
+    pub edition: u64,
     /// TLS of port 7233; `None` with TLS off.
     pub tls: Option<ServerSide>,
     /// How decisions are made.
@@ -44,19 +47,29 @@ pub(super) struct Serving {
     /// Where calls go.
     pub connector: Arc<Connector>,
     /// Signs the gateway's own tokens, where the upstream checks any.
-    pub signer: Option<Signer>,
+    pub signer: Option<Arc<Signer>>,
 }
+
+/// Grows with each version that is built.
+static EDITION: AtomicU64 = AtomicU64::new(0);
 
 impl Serving {
     /// Builds everything that differs from the version `before`; the reason in words when a part can't be used.
-    pub(super) fn new(material: &Material, engine: EngineKind, before: Option<&Self>) -> Result<Self, String> {
+    pub(super) fn new(
+        material: &Material,
+        engine: EngineKind,
+        before: Option<&Self>,
+        issuer: Option<&Issuer>,
+    ) -> Result<Self, String> {
         let auth = &material.auth;
         let serials = auth.revocations.serials.clone();
         let revoked = move |serial: &str| serials.contains(serial);
         let tls = material.tls.as_ref().map(|tls| ServerSide::new(tls, revoked)).transpose();
         let key = material.upstream.internal_key_pem.as_ref();
+        let fetched = auth.external.as_ref().zip(issuer).and_then(|(external, issuer)| issuer.keys_for(external));
         Ok(Self {
             version: material.version,
+            edition: EDITION.fetch_add(1, Ordering::Relaxed),
             tls: tls.map_err(|e| e.to_string())?,
             policy: Policy {
                 enabled: auth.enabled,
@@ -65,14 +78,37 @@ impl Serving {
                 binding: auth.binding,
                 rules: auth.rules.clone(),
             },
-            authenticator: Authenticator::new(auth).map_err(|e| format!("the JWKS {e}"))?,
+            authenticator: Authenticator::new(auth, fetched)?,
             connector: Connector::after(before.map(|b| &b.connector), &material.upstream, material.version)?,
-            signer: key.map(|pem| Signer::new(pem.expose(), auth)).transpose()?,
+            signer: key.map(|pem| Signer::new(pem.expose(), auth)).transpose()?.map(Arc::new),
         })
     }
-}
 
-impl Serving {
+    /// The same with the keys that `issuer` has at hand now.
+    pub(super) fn with_keys(&self, issuer: &Issuer) -> Self {
+        let keys = self.authenticator.external().and_then(|(external, _)| issuer.keys_for(external));
+        Self {
+            version: self.version,
+            edition: EDITION.fetch_add(1, Ordering::Relaxed),
+            tls: self.tls.clone(),
+            policy: self.policy.clone(),
+            authenticator: self.authenticator.with(keys),
+            connector: self.connector.clone(),
+            signer: self.signer.clone(),
+        }
+    }
+
+    /// What there is of an external issuer.
+    pub(super) fn issuer(&self, fetching: Option<&Issuer>) -> Option<IssuerSight> {
+        let (external, keys) = self.authenticator.external()?;
+        let keys = keys.map(|keys| &**keys);
+        let (name, source) = (&external.rules.issuer, "file".to_owned());
+        Some(match fetching.filter(|_| external.jwks.is_none()) {
+            Some(fetching) => fetching.sight(name, keys),
+            None => IssuerSight { issuer: name.clone(), source, keys: shown(keys), ..IssuerSight::default() },
+        })
+    }
+
     /// Whether a call under way with `token` may go on.
     pub(super) fn still_accepts(&self, token: &Verified) -> Result<(), Refusal> {
         match self.policy.mode {
@@ -112,6 +148,8 @@ pub(super) struct Shared {
     pub pools: Vec<Arc<Pool>>,
     /// Ids of namespaces.
     pub ids: Ids,
+    /// The keys of an external issuer, where they are fetched.
+    pub issuer: Option<Arc<Issuer>>,
     /// Room for messages read ahead.
     pub room: Arc<Semaphore>,
 }

@@ -93,6 +93,22 @@ pub(crate) fn client_side(trust_pem: &str, client: Option<(&str, &str)>) -> Resu
     Ok(config)
 }
 
+/// A client's side of HTTP/1.1 over TLS 1.2 or 1.3, towards a server of somebody else's.
+pub(super) fn fetching(trust_pem: &str) -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore::empty();
+    // A bundle of a whole world of authorities has some that this library does not take; those are left out.
+    if roots.add_parsable_certificates(certificates("the trust bundle", trust_pem)?).0 == 0 {
+        return Err(Error::Trust("none of its certificates can be a root".to_owned()));
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Tls { what: "TLS 1.2 and 1.3", source })?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 /// Certificates of a PEM text, at least one.
 fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();

@@ -41,7 +41,7 @@ pub use put_back::PutBack;
 pub use report::{Artefact, Report, State, inspect};
 pub use state::{Change, Published};
 pub use summary::Summary;
-pub use wish::{Wish, mint, minted, serial_of, verify_token};
+pub use wish::{Wish, mint, minted, serial_of, verify_external, verify_token};
 
 use std::{fmt, path::PathBuf};
 

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     pki::Certificate,
     store::{Generations, Set},
-    tokens::{self, Confirmation, Grant, Scopes, SigningKey, Verified, Verifier},
+    tokens::{self, Confirmation, ExternalVerifier, Grant, Scopes, SigningKey, Verified, Verifier},
 };
 
 /// A token someone asks for.
@@ -68,7 +68,22 @@ pub fn verify_token(config: &Config, now: OffsetDateTime, compact: &str) -> Resu
     let jwks = text(&set, JWKS).ok_or_else(|| refused(config, JWKS, "is missing", "restore it").to_string())?;
     let verifier = Verifier::new(&jwks, &config.tokens.issuer, &config.tokens.audience);
     let verified = verifier.map_err(|e| format!("{JWKS} {e}"))?.verify(compact, now).map_err(|e| e.to_string())?;
-    let revoked = revocations(&set).unwrap_or_default();
+    not_revoked(&set, verified)
+}
+
+/// The same for a token of another issuer, by that issuer's keys.
+pub fn verify_external(
+    config: &Config,
+    verifier: &ExternalVerifier,
+    now: OffsetDateTime,
+    compact: &str,
+) -> Result<Verified, String> {
+    let set = live_set(config).map_err(|e| e.to_string())?;
+    not_revoked(&set, verifier.verify(compact, now).map_err(|e| e.to_string())?)
+}
+
+fn not_revoked(set: &Set, verified: Verified) -> Result<Verified, String> {
+    let revoked = revocations(set).unwrap_or_default();
     match revoked.jti.contains(&verified.jti) || revoked.subjects.contains(&verified.sub) {
         true => Err("the token was revoked".to_owned()),
         false => Ok(verified),

@@ -2,14 +2,20 @@
 
 mod claimed;
 mod claims;
+mod external;
+mod issuer_keys;
 mod keys;
+mod mapping;
 mod mint;
 mod refusal;
 mod verify;
 
 pub use claimed::claimed;
 pub use claims::{Claims, Confirmation, Scope, Scopes, permissions};
+pub use external::{ExternalRules, ExternalVerifier, issuer};
+pub use issuer_keys::{ALGORITHMS, IssuerKeys};
 pub use keys::{PublicKey, SigningKey, jwks, jwks_with, jwks_without, kids};
+pub use mapping::{Granted, Mapping};
 pub use mint::{Grant, mint};
 pub use refusal::Refusal;
 pub use verify::{Verified, Verifier, kid};
@@ -32,6 +38,11 @@ pub enum Error {
     /// Two keys of one name.
     #[error("holds two keys with kid {0:?}")]
     TwoKeys(String),
+    /// A JWKS of another issuer without a key that can be used.
+    #[error(
+        "holds no key that can be used (a kid, for signatures, RSA of 2048 bits or more, EC P-256, P-384 or Ed25519)"
+    )]
+    NoIssuerKeys,
     /// A grant that can't be written into a token.
     #[error("failed to mint a token for {sub:?}: {reason}")]
     Grant {

@@ -52,6 +52,23 @@ pub enum Refusal {
         /// What it should be.
         wanted: &'static str,
     },
+    /// A claim that a setting names is missing, or is of another type.
+    NoMapped {
+        /// Which claim.
+        claim: String,
+        /// The setting.
+        setting: &'static str,
+    },
+    /// A `typ` of something that is no access or ID token (RFC 8725 §3.11).
+    Type {
+        /// What the header says.
+        held: String,
+    },
+    /// Another issuer gave it a name that is one of the warden's own.
+    Reserved {
+        /// The name.
+        sub: String,
+    },
     /// No known scope: such a token could call nothing.
     Scope {
         /// What the token says.
@@ -76,6 +93,11 @@ impl fmt::Display for Refusal {
             Self::Malformed(why) => write!(f, "token {why}"),
             Self::MissingClaim(claim) => write!(f, "token has no {claim} claim"),
             Self::BadClaim { claim, wanted } => write!(f, "token claim {claim} is not {wanted}"),
+            Self::NoMapped { claim, setting } => write!(f, "token has no text in claim {claim}, which {setting} names"),
+            Self::Type { held } => write!(f, "token type {} is neither an access token nor an ID token", quoted(held)),
+            Self::Reserved { sub } => {
+                write!(f, "token subject {} is a name of the warden's own, which no other issuer may use", quoted(sub))
+            }
             Self::Scope { held } => write!(f, "token scope {} holds none of the known scopes", quoted(held)),
         }
     }

@@ -3,7 +3,7 @@
 //! One pass, fixed order: size, shape, header, key, signature, then claims against the `now` handed in. The
 //! algorithm is the key's; the header only has to agree. There is no leeway, because Temporal has none either.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -17,6 +17,8 @@ use super::{Confirmation, Error, PublicKey, Refusal, Scopes};
 const MAX_TOKEN: usize = 8 * 1024;
 /// Last second of the year 9999: later times are refused, not wrapped.
 const MAX_TIME: f64 = 253_402_300_799.0;
+/// What is wrong with a payload that can't be read.
+pub(super) const NO_CLAIMS: &str = "payload is not a JSON object of claims in base64url";
 
 /// Who may sign, and what tokens must say.
 pub struct Verifier {
@@ -44,13 +46,32 @@ pub struct Verified {
     pub namespaces: Option<Vec<String>>,
     /// `cnf`: certificate the token is bound to.
     pub cnf_x5t: Option<Confirmation>,
+    /// `iss`, where that is not the warden.
+    pub issuer: Option<Arc<str>>,
+    /// Scopes held for reading only; none in a token of the warden's.
+    pub reads: Scopes,
+}
+
+impl Verified {
+    /// The scopes as the record and refusals name them: those for reading only end in `:read`.
+    pub fn held(&self) -> Cow<'static, str> {
+        match self.reads.is_empty() {
+            true => self.scopes.words().into(),
+            false => {
+                let reads = self.reads.iter().map(|scope| format!("{scope}:read"));
+                self.scopes.iter().map(|scope| scope.to_string()).chain(reads).collect::<Vec<_>>().join(" ").into()
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
-struct Header {
-    alg: String,
+pub(super) struct Header {
+    pub alg: String,
     #[serde(default)]
-    kid: Option<String>,
+    pub kid: Option<String>,
+    #[serde(default)]
+    pub typ: Option<String>,
     #[serde(default, deserialize_with = "present")]
     jwk: bool,
     #[serde(default, deserialize_with = "present")]
@@ -128,25 +149,13 @@ impl Verifier {
 
     /// Passes or refuses one compact token at `now`.
     pub fn verify(&self, compact: &str, now: OffsetDateTime) -> Result<Verified, Refusal> {
-        if compact.len() > MAX_TOKEN {
-            return Err(Refusal::Malformed("is larger than 8 KiB"));
-        }
-        let shape = || Refusal::Malformed("is not three parts separated by dots");
-        let (message, signature) = compact.rsplit_once('.').ok_or_else(shape)?;
-        // A fourth part would be a dot in the payload, which is no base64url.
-        let (header, payload) = message.split_once('.').ok_or_else(shape)?;
-        let kid = self.check_signature(header, message, signature)?;
-        self.check_claims(&part(payload, "payload is not a JSON object of claims in base64url")?, kid, now)
+        let parts = parts(compact)?;
+        let payload = parts.payload;
+        let kid = self.check_signature(parts)?;
+        self.check_claims(&part(payload, NO_CLAIMS)?, kid, now)
     }
 
-    fn check_signature(&self, header: &str, message: &str, signature: &str) -> Result<String, Refusal> {
-        let header: Header = part(header, "header is not a JSON object with alg in base64url")?;
-        if header.jwk || header.jku || header.x5u || header.x5c {
-            return Err(Refusal::Malformed("brings its own key, which is never accepted"));
-        }
-        if header.crit {
-            return Err(Refusal::Malformed("demands extensions (header crit), which are not supported"));
-        }
+    fn check_signature(&self, Parts { header, message, signature, .. }: Parts<'_>) -> Result<String, Refusal> {
         if header.alg != "ES256" {
             return Err(Refusal::Algorithm { held: header.alg });
         }
@@ -177,29 +186,64 @@ impl Verifier {
         let scopes = scopes(&claims.scope)?;
         let jti = if claims.jti.is_null() { "" } else { text(&claims.jti, "jti")? }.to_owned();
         let (namespaces, cnf_x5t) = (namespaces(&claims.namespaces)?, confirmation(&claims.cnf)?);
-        Ok(Verified { sub, scopes, jti, kid, not_before, expires, namespaces, cnf_x5t })
+        let (issuer, reads) = (None, Scopes::default());
+        Ok(Verified { sub, scopes, jti, kid, not_before, expires, namespaces, cnf_x5t, issuer, reads })
     }
 
     /// A string, or a list of strings that names us (RFC 7519 §4.1.3).
     fn check_audience(&self, aud: &Value) -> Result<(), Refusal> {
-        let named = match aud {
-            Value::Null => return Err(Refusal::MissingClaim("aud")),
-            Value::String(one) => *one == self.audience,
-            Value::Array(many) if many.iter().all(Value::is_string) => many.iter().any(|one| *one == self.audience),
-            _ => return Err(Refusal::BadClaim { claim: "aud", wanted: "a string or a list of strings" }),
-        };
-        if named { Ok(()) } else { Err(Refusal::WrongAudience { wanted: self.audience.clone() }) }
+        match audience_is(aud, |one| one == self.audience)? {
+            true => Ok(()),
+            false => Err(Refusal::WrongAudience { wanted: self.audience.clone() }),
+        }
     }
 }
 
-fn part<T: serde::de::DeserializeOwned>(encoded: &str, why: &'static str) -> Result<T, Refusal> {
+/// Whether the `aud` claim has a name that `ours` accepts.
+pub(super) fn audience_is(aud: &Value, ours: impl Fn(&str) -> bool) -> Result<bool, Refusal> {
+    match aud {
+        Value::Null => Err(Refusal::MissingClaim("aud")),
+        Value::String(one) => Ok(ours(one)),
+        Value::Array(many) if many.iter().all(Value::is_string) => Ok(many.iter().filter_map(Value::as_str).any(ours)),
+        _ => Err(Refusal::BadClaim { claim: "aud", wanted: "a string or a list of strings" }),
+    }
+}
+
+/// Header, signed part and signature of a compact token, and its payload.
+pub(super) fn parts(compact: &str) -> Result<Parts<'_>, Refusal> {
+    if compact.len() > MAX_TOKEN {
+        return Err(Refusal::Malformed("is larger than 8 KiB"));
+    }
+    let shape = || Refusal::Malformed("is not three parts separated by dots");
+    let (message, signature) = compact.rsplit_once('.').ok_or_else(shape)?;
+    // A fourth part would be a dot in the payload, which is no base64url.
+    let (header, payload) = message.split_once('.').ok_or_else(shape)?;
+    let header: Header = part(header, "header is not a JSON object with alg in base64url")?;
+    if header.jwk || header.jku || header.x5u || header.x5c {
+        return Err(Refusal::Malformed("brings its own key, which is never accepted"));
+    }
+    if header.crit {
+        return Err(Refusal::Malformed("demands extensions (header crit), which are not supported"));
+    }
+    Ok(Parts { header, message, payload, signature })
+}
+
+/// A compact token, taken apart.
+pub(super) struct Parts<'a> {
+    pub header: Header,
+    pub message: &'a str,
+    pub payload: &'a str,
+    pub signature: &'a str,
+}
+
+pub(super) fn part<T: serde::de::DeserializeOwned>(encoded: &str, why: &'static str) -> Result<T, Refusal> {
     let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Refusal::Malformed(why))?;
     // JSON is UTF-8 (RFC 8259 §8.1); serde_json alone would not look into members that nobody reads.
     let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::Malformed(why))?;
     serde_json::from_str(text).map_err(|_| Refusal::Malformed(why))
 }
 
-fn text<'a>(value: &'a Value, claim: &'static str) -> Result<&'a str, Refusal> {
+pub(super) fn text<'a>(value: &'a Value, claim: &'static str) -> Result<&'a str, Refusal> {
     match value {
         Value::Null => Err(Refusal::MissingClaim(claim)),
         Value::String(text) if !text.is_empty() => Ok(text),
@@ -208,7 +252,7 @@ fn text<'a>(value: &'a Value, claim: &'static str) -> Result<&'a str, Refusal> {
 }
 
 /// A NumericDate within the years 1970 to 9999; strings, negative and huge numbers are refused.
-fn moment(value: &Value, claim: &'static str) -> Result<Option<OffsetDateTime>, Refusal> {
+pub(super) fn moment(value: &Value, claim: &'static str) -> Result<Option<OffsetDateTime>, Refusal> {
     if value.is_null() {
         return Ok(None);
     }
@@ -246,7 +290,7 @@ fn namespaces(value: &Value) -> Result<Option<Vec<String>>, Refusal> {
 }
 
 /// A binding that can't be read must not become no binding.
-fn confirmation(value: &Value) -> Result<Option<Confirmation>, Refusal> {
+pub(super) fn confirmation(value: &Value) -> Result<Option<Confirmation>, Refusal> {
     let refused = Refusal::BadClaim { claim: "cnf", wanted: "an object with x5t#S256" };
     match value {
         Value::Null => Ok(None),

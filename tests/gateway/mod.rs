@@ -79,6 +79,8 @@ impl Default for Options {
             audit_last: None,
             log: Log { format: LogFormat::Text, level: "info".to_owned() },
             connect: None,
+            keys_from: None,
+            keys_kept: None,
         };
         Self { hello, mode: AuthMode::Enforce, auth: true, tls: true, audit: None, upstream: None }
     }
@@ -251,6 +253,7 @@ fn material(options: &Options, ca: &Ca, key: &SigningKey, upstream: &str) -> Mat
             binding: false,
             revocations: Revocations::default(),
             rules: Vec::new(),
+            external: None,
         },
         upstream: Upstream { address: upstream.to_owned(), tls: None, internal_key_pem: None },
     }

@@ -65,13 +65,16 @@ pub(in crate::gateway) struct Principal<'a> {
     pub sub: Option<&'a str>,
     /// Scopes of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub scope: Option<&'static str>,
+    pub scope: Option<Cow<'static, str>>,
     /// Id of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<&'a str>,
     /// Key that signed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kid: Option<&'a str>,
+    /// Issuer of the token, where that is not the warden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<&'a str>,
     /// Subject of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_subject: Option<&'a str>,

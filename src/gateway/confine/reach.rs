@@ -58,7 +58,7 @@ fn words(status: &RestrictionStatus) -> Wall {
     };
     match status.ruleset {
         RulesetStatus::FullyEnforced => Wall::Stands(format!(
-            "Landlock ({version}): no files, no TCP but to Temporal, no signal to another process"
+            "Landlock ({version}): no files, no TCP but to the ports it was given, no signal to another process"
         )),
         RulesetStatus::PartiallyEnforced => Wall::Missing(format!(
             "Landlock ({version}) knows only a part of what the gateway gives up (Linux 6.12 knows all); the rest is left to its user id"

@@ -39,13 +39,15 @@ words! {
         RevokedToken "revoked_token"
         /// Anything else that is wrong with it.
         BadToken "bad_token"
+        /// It is of the external issuer, and something is wrong with it.
+        ExternalToken "external_token"
         /// The certificate was revoked.
         RevokedCertificate "revoked_certificate"
         /// The token's scopes, namespaces or binding do not allow the call.
         Forbidden "forbidden"
         /// The first message of a token of some namespaces is above Temporal's limit.
         TooLarge "message_too_large"
-        /// What the decision needs could not be had from Temporal.
+        /// What the decision needs could not be had from Temporal, or from the external issuer.
         Undecided "undecided"
         /// The audit log can't be written.
         Audit "audit"

@@ -23,6 +23,7 @@ pub(super) fn text(shared: &Shared) -> String {
     calls(&mut page, &sums);
     connections(&mut page, &sums, shared);
     upstream(&mut page, shared);
+    external(&mut page, shared);
     audit(&mut page, &sums, shared);
     warden(&mut page, shared);
     page.0
@@ -71,6 +72,19 @@ fn upstream(page: &mut Page, shared: &Shared) {
     page.family(&list::UPSTREAM_CONNECTIONS).value(shared.pools.iter().map(|pool| pool.connections()).sum::<usize>());
     let failures = shared.pools.iter().map(|pool| pool.dials_failed.load(Relaxed)).sum::<u64>();
     page.family(&list::UPSTREAM_DIAL_FAILURES).value(failures);
+}
+
+/// The external issuer.
+fn external(page: &mut Page, shared: &Shared) {
+    let serving = shared.serving.load();
+    let keys = serving.authenticator.external().and_then(|(_, keys)| keys.map(|keys| keys.kids().len()));
+    page.family(&list::EXTERNAL_KEYS).value(keys.unwrap_or_default());
+    let issuer = shared.issuer.as_deref();
+    page.family(&list::EXTERNAL_FETCHED).value(issuer.map_or(0, |issuer| issuer.fetched_ms() / 1000));
+    let mut family = page.family(&list::EXTERNAL_FETCHES);
+    for (outcome, count) in ["ok", "failed"].iter().zip(issuer.iter().flat_map(|issuer| &issuer.fetches)) {
+        family.sample(&[outcome], count.load(Relaxed));
+    }
 }
 
 fn audit(page: &mut Page, sums: &Sums, shared: &Shared) {
