@@ -299,6 +299,16 @@ fn what_is_wrong_with_an_external_issuer_is_said_all_at_once() {
     ] {
         assert!(seen.contains(words), "{words}\n---\n{seen}");
     }
+    for (name, value, why) in [
+        ("WARDEN_EXTERNAL_ALGORITHMS", "HS256", "\"HS256\" is none of RS256, PS256, ES256, ES384, EdDSA"),
+        ("WARDEN_EXTERNAL_RETRY", "1h", "must not be longer than WARDEN_EXTERNAL_REFRESH"),
+        ("WARDEN_EXTERNAL_JWKS_URL", "https://a b", "is no URL ("),
+        ("WARDEN_EXTERNAL_JWKS_URL", "/keys", "is no URL with a host"),
+        ("WARDEN_EXTERNAL_JWKS_URL", "ftp://id.example.com/keys", "must begin with https://"),
+    ] {
+        let seen = errors(&[SQLITE, ISSUER, AUDIENCE, SCOPES, (name, value)], &[AUTHORITIES]).join("\n");
+        assert!(seen.contains(why), "{why}: {seen}");
+    }
     let alone = errors(&[SQLITE, AUDIENCE], &[]).join("\n");
     assert!(alone.contains("needs WARDEN_EXTERNAL_ISSUER"), "{alone}");
     let unknown = errors(&[SQLITE, ISSUER, AUDIENCE, SCOPES], &[]).join("\n");

@@ -199,7 +199,11 @@ async fn no_forged_stale_or_foreign_token_reaches_the_backend() {
             "own key",
         ),
         ("a key of its own (x5c)", rsa.sign_as(|h| h.x5c = Some(vec!["AA".to_owned()]), &good), "own key"),
-        ("a logout token", rsa.sign_as(|h| h.typ = Some("logout+jwt".to_owned()), &good), "type"),
+        (
+            "a logout token",
+            rsa.sign_as(|h| h.typ = Some("logout+jwt".to_owned()), &good),
+            "token type \"logout+jwt\" is neither an access token nor an ID token",
+        ),
         ("expired", rsa.sign(&with("exp", json!(now - 1))), "expired"),
         ("not yet valid", rsa.sign(&with("nbf", json!(now + 60))), "not valid before"),
         ("made in the future", rsa.sign(&with("iat", json!(now + 60))), "not valid before"),
@@ -208,7 +212,11 @@ async fn no_forged_stale_or_foreign_token_reaches_the_backend() {
         ("another audience", rsa.sign(&with("aud", json!("another"))), "audience"),
         ("no audience", rsa.sign(&with("aud", Value::Null)), "aud"),
         ("another issuer", ec.sign(&with("iss", json!("https://id.example.com/"))), "unknown key"),
-        ("no subject", rsa.sign(&with("email", Value::Null)), "WARDEN_EXTERNAL_SUBJECT_CLAIM"),
+        (
+            "no subject",
+            rsa.sign(&with("email", Value::Null)),
+            "token has no text in claim email, which WARDEN_EXTERNAL_SUBJECT_CLAIM names",
+        ),
         ("a name of the warden's own", rsa.sign(&with("email", json!("temporal-system"))), "the warden's own"),
         ("a binding that can't be read", rsa.sign(&with("cnf", json!({ "jkt": "x" }))), "cnf"),
         ("huge", rsa.sign(&with("more", json!("x".repeat(9000)))), "8 KiB"),
@@ -437,7 +445,7 @@ async fn what_is_no_jwks_leaves_the_keys_alone() {
         ("{\"keys\":[]}".to_owned(), "no key that can be used"),
         ("<html>".to_owned(), "not a JWKS"),
         (huge, "larger than 256 KiB"),
-        (redirect, "302"),
+        (redirect, "HTTP status 302"),
         ("HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n".to_owned(), "500"),
     ] {
         issuer.gives(document);

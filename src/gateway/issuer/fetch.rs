@@ -138,6 +138,9 @@ mod tests {
         assert_eq!(port("http://id.example/", false), None);
         assert_eq!(port("http://id.example/", true), Some(80));
         assert_eq!(port("http://127.0.0.1.evil.example/", false), None);
+        let why = |url| target(url, false).unwrap_err();
+        assert!(why("a b").starts_with("\"a b\" is no URL: "));
+        assert_eq!(why("/keys"), "\"/keys\" is not https");
         for url in ["file:///etc/passwd", "ftp://a/", "https://", "/keys", "keys", ""] {
             assert_eq!(port(url, true), None, "{url}");
         }
@@ -148,6 +151,8 @@ mod tests {
         let document = r#"{"issuer":"https://a","jwks_uri":"https://a/keys"}"#;
         assert_eq!(jwks_uri(document, "https://a").as_deref(), Ok("https://a/keys"));
         assert!(jwks_uri(document, "https://a/").unwrap_err().contains("describes the issuer"));
-        assert!(jwks_uri("{}", "https://a").is_err() && jwks_uri("<html>", "https://a").is_err());
+        let why = |document| jwks_uri(document, "https://a").unwrap_err();
+        assert_eq!(why("{}"), "/.well-known/openid-configuration has no issuer and jwks_uri");
+        assert!(why("<html>").starts_with("/.well-known/openid-configuration is no JSON: "));
     }
 }
