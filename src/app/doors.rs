@@ -102,11 +102,19 @@ pub(super) fn data_dir(config: &Config) -> Result<(), DoorError> {
     Ok(())
 }
 
+/// Makes a folder. One that is there already is somebody else's, and may hold more than ours, as `/var/log` does: it is
+/// opened to our readers where it has to be, and never closed to others.
 fn folder(path: &Path, mode: u32, setting: &'static str) -> Result<(), DoorError> {
     let fail = |source| DoorError::Folder { path: path.to_owned(), setting, source };
+    let was_there = path.exists();
     fs::create_dir_all(path).map_err(fail)?;
-    match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
-        // A folder of somebody else's that is already open enough is their choice.
+    let held = fs::metadata(path).map_err(fail)?.permissions().mode() & 0o7777;
+    let wanted = if was_there { held | (mode & 0o055) } else { mode };
+    if wanted == held {
+        return Ok(());
+    }
+    match fs::set_permissions(path, fs::Permissions::from_mode(wanted)) {
+        // Not ours to open: whoever needs it says so.
         Err(source) if source.kind() != io::ErrorKind::PermissionDenied => Err(fail(source)),
         _ => Ok(()),
     }
@@ -142,4 +150,27 @@ pub(super) fn audit(config: &Config) -> Result<fs::File, DoorError> {
 /// The group of audit files; only root can give them one.
 pub(super) fn audit_group(config: &Config) -> Option<u32> {
     geteuid().is_root().then_some(config.gateway.uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_there_is_never_closed_to_others_and_opened_to_our_readers_only() {
+        let root = tempfile::tempdir().unwrap();
+        let after = |name: &str, before: Option<u32>, mode: u32| {
+            let path = root.path().join(name);
+            if let Some(before) = before {
+                fs::create_dir(&path).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+            }
+            folder(&path, mode, "X").unwrap();
+            fs::metadata(&path).unwrap().permissions().mode() & 0o7777
+        };
+        assert_eq!(after("new", None, 0o750), 0o750);
+        assert_eq!(after("log", Some(0o755), 0o750), 0o755);
+        assert_eq!(after("tmp", Some(0o1777), 0o755), 0o1777);
+        assert_eq!(after("closed", Some(0o700), 0o755), 0o755);
+    }
 }
