@@ -41,7 +41,6 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
     ("failed to {operation}: {detail}", "only the crypto library could fail there: names were checked before"),
     ("failed to make {path}: {reason}", "only the random generator could fail there: the rest was checked before"),
     ("the rotation broke off: {error}", "only a defect (a panic) leads there"),
-    ("the gateway keeps the old material", "what is published was verified before: only a defect leads there"),
     ("failed to find a free port on 127.0.0.1", "takes a kernel without one free port"),
     ("stopped before anything was started", "never shown: a stop that was asked for is no failure"),
     ("the internal key: {e}", "what the first reading of the key takes the second takes too"),

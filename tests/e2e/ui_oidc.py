@@ -3,8 +3,8 @@ provider from PyPI (oidc-provider-mock) and headless Chromium.
 
     WARDEN_BIN=… TEMPORAL_SERVER_BIN=… TEMPORAL_SQL_TOOL_BIN=… TEMPORAL_CLI_BIN=… UI_BIN=… python3 tests/e2e/ui_oidc.py
 
-Not collected by pytest: Temporal's own ports are fixed, so it runs under `flock /tmp/temporal.lock`. UI_CONFIG is the folder that has
-config/docker.yaml of the UI server.
+Not collected by pytest: it starts Temporal on this machine, whose ports are fixed. scripts/test.sh runs it. UI_CONFIG is the folder that
+has config/docker.yaml of the UI server.
 """
 
 import json
