@@ -112,7 +112,9 @@ fn the_password_comes_from_its_file_without_the_line_end_and_is_never_shown() {
     assert_eq!(postgres.password.as_ref().map(|p| p.expose().as_str()), Some("s3cret\"\\"));
     assert!(!format!("{c:?}").contains("s3cret"));
     let both = errors(&[base[0], base[1], ("POSTGRES_PWD", "hunter2")], &[("/run/secrets/pg", "x")]);
-    assert!(both[0].contains(" are both set; keep one of them") && !both[0].contains("hunter2"), "{both:?}");
+    let expected =
+        "POSTGRES_PWD and POSTGRES_PWD_FILE=\"/run/secrets/pg\" (environment) are both set; keep one of them";
+    assert!(both[0].contains(expected) && !both[0].contains("hunter2"), "{both:?}");
     assert!(errors(&base, &[])[0].contains("cannot be read"));
     let blank = errors(&base, &[("/run/secrets/pg", "two words")]);
     assert!(blank[0].contains("blanks") && !blank[0].contains("words\""), "{blank:?}");
@@ -301,6 +303,8 @@ fn what_is_wrong_with_an_external_issuer_is_said_all_at_once() {
     }
     for (name, value, why) in [
         ("WARDEN_EXTERNAL_ALGORITHMS", "HS256", "\"HS256\" is none of RS256, PS256, ES256, ES384, EdDSA"),
+        ("WARDEN_EXTERNAL_ALGORITHMS", " , ", "must name at least one of RS256, PS256, ES256, ES384, EdDSA"),
+        ("WARDEN_EXTERNAL_SUBJECT_CLAIM", " ", "must name a claim"),
         ("WARDEN_EXTERNAL_RETRY", "1h", "must not be longer than WARDEN_EXTERNAL_REFRESH"),
         ("WARDEN_EXTERNAL_JWKS_URL", "https://a b", "is no URL ("),
         ("WARDEN_EXTERNAL_JWKS_URL", "/keys", "is no URL with a host"),

@@ -41,6 +41,10 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
     ("failed to {operation}: {detail}", "only the crypto library could fail there: names were checked before"),
     ("failed to make {path}: {reason}", "only the random generator could fail there: the rest was checked before"),
     ("the rotation broke off: {error}", "only a defect (a panic) leads there"),
+    (
+        "WARDEN_CA_CERT_FILE names another CA than",
+        "takes an own CA that is changed together with what makes a gateway fail",
+    ),
     ("failed to find a free port on 127.0.0.1", "takes a kernel without one free port"),
     ("stopped before anything was started", "never shown: a stop that was asked for is no failure"),
     ("the internal key: {e}", "what the first reading of the key takes the second takes too"),

@@ -117,6 +117,18 @@ fn a_file_that_cannot_be_read_or_written_is_named_by_the_command() {
         issue.contains("/dev/null/x can't be written: ") && issue.contains("; name another folder with --out"),
         "{issue}"
     );
+    let theirs = scene.folder.path().join("theirs.jwt");
+    fs::write(&theirs, "eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.eyJpc3MiOiJodHRwczovLzEyNy4wLjAuMSJ9.AA").unwrap();
+    let external = [
+        ("WARDEN_EXTERNAL_ISSUER", "https://127.0.0.1"),
+        ("WARDEN_EXTERNAL_AUDIENCE", "temporal"),
+        ("WARDEN_EXTERNAL_SCOPES", "ops=temporal-client"),
+        ("WARDEN_EXTERNAL_CA_FILE", scene.path("ca.crt").to_str().unwrap()),
+    ]
+    .map(|(name, value)| (name, value.to_owned()));
+    let mut command = scene.command(&["token", "inspect", theirs.to_str().unwrap(), "--can", "ListNamespaces"]);
+    let inspected = command.envs(external).output().unwrap();
+    assert!(said(&inspected).contains("the issuer's keys are with the running warden: "), "{}", said(&inspected));
     scene.set("WARDEN_POLICY_FILE", "/nowhere");
     let inspected = scene.run(&["token", "inspect", token, "--can", "ListNamespaces"]);
     assert!(said(&inspected).contains("REFUSED: /nowhere cannot be read: "), "{}", said(&inspected));

@@ -165,6 +165,10 @@ async fn trust_that_was_retired_is_not_brought_back_even_when_nothing_else_serve
     let (bad, authorities) = (generation(&scene), subjects(&scene));
     let _warden = scene.warden();
     until(&scene, "refused", || log(&scene).contains("NOT ROLLED BACK"));
+    assert!(
+        log(&scene)
+            .contains(&format!("NOT ROLLED BACK: generation {bad} stays although it fails: its CA is no longer"))
+    );
     assert!(log(&scene).contains("its CA is no longer trusted, and trust that was retired is not brought back"));
     assert_eq!((generation(&scene), subjects(&scene)), (bad, authorities));
     assert!(scene.done(&["status"]).contains("NOT ROLLED BACK"));
@@ -191,6 +195,22 @@ async fn two_generations_that_fail_do_not_take_turns() {
     until(&scene, "tried", || log(&scene).contains("NOT ROLLED BACK"));
     thread::sleep(Duration::from_secs(2));
     assert_eq!(generation(&scene), bad + 1);
+}
+
+#[tokio::test]
+async fn a_healthy_generation_that_was_altered_since_is_not_put_back() {
+    let scene = Scene::new(&backend());
+    with_a_healthy_one(&scene);
+    let healthy = scene.path("..healthy");
+    trust_a_strange_ca(&scene, "strange");
+    scene.done(&["init"]);
+    let bad = generation(&scene);
+    fs::remove_file(healthy.join("ca.crt")).unwrap();
+    fs::write(healthy.join("ca.crt"), "something else").unwrap();
+    let _warden = scene.warden();
+    until(&scene, "refused", || log(&scene).contains("NOT ROLLED BACK"));
+    assert!(log(&scene).contains(", the last healthy one, is gone or altered"), "{}", log(&scene));
+    assert_eq!(generation(&scene), bad);
 }
 
 /// Copies the folder of certificates as it is, links and all.

@@ -76,7 +76,7 @@ fn words(setting: &Setting) -> Vec<String> {
 }
 
 fn claim(p: &mut Parser, setting: &Setting) -> String {
-    if setting.text.is_empty() {
+    if setting.text.trim().is_empty() {
         p.refuse(setting, "must name a claim");
     }
     setting.text.clone()
@@ -90,7 +90,7 @@ fn algorithms(p: &mut Parser, setting: &Setting) -> Vec<Algorithm> {
             None => p.refuse(setting, format_args!("{word:?} is none of RS256, PS256, ES256, ES384, EdDSA")),
         }
     }
-    if setting.text.is_empty() {
+    if words(setting).is_empty() {
         p.refuse(setting, "must name at least one of RS256, PS256, ES256, ES384, EdDSA");
     }
     known

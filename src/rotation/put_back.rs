@@ -144,6 +144,7 @@ fn put(set: &mut Set, path: &'static str, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rotation::artefact::REVOCATIONS;
 
     #[test]
     fn only_a_generation_that_was_healthy_takes_the_place_of_one_that_never_was_and_was_not_put_back_itself() {
@@ -162,6 +163,10 @@ mod tests {
     #[test]
     fn without_a_readable_list_of_what_was_revoked_nothing_is_put_back() {
         let note = PutBack { generation: 2, refused: 1, healthy: 0, why: String::new() };
-        assert!(compose(&Set::new(), &Set::new(), note).err().unwrap().contains("what was revoked"));
+        let why = |healthy: &Set, newest: &Set| compose(healthy, newest, note.clone()).err().unwrap();
+        assert_eq!(why(&Set::new(), &Set::new()), "what was revoked since can't be read in it");
+        let mut newest = Set::new();
+        put(&mut newest, REVOCATIONS, "{}");
+        assert_eq!(why(&Set::new(), &newest), "what was revoked before can't be read in the healthy one");
     }
 }

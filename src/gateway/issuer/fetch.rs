@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use crate::{
     config::is_here,
     gateway::{link::KeysFrom, tls},
+    tokens,
 };
 
 /// Largest answer; keys with their certificate chains are some kilobytes each.
@@ -121,7 +122,7 @@ async fn answer(send: &mut hyper::client::conn::http1::SendRequest<Empty<Bytes>>
     let body = Limited::new(response.into_body(), LARGEST).collect().await;
     let body =
         body.map_err(|error| format!("the answer broke off or is larger than {} KiB: {error}", LARGEST >> 10))?;
-    String::from_utf8(body.to_bytes().into()).map_err(|_| "the answer is no text".to_owned())
+    String::from_utf8(body.to_bytes().into()).map_err(|error| tokens::Error::Jwks(error.to_string()).to_string())
 }
 
 #[cfg(test)]
@@ -141,6 +142,7 @@ mod tests {
         let why = |url| target(url, false).unwrap_err();
         assert!(why("a b").starts_with("\"a b\" is no URL: "));
         assert_eq!(why("/keys"), "\"/keys\" is not https");
+        assert_eq!(why("https://:443/keys"), "\"https://:443/keys\" names no host");
         for url in ["file:///etc/passwd", "ftp://a/", "https://", "/keys", "keys", ""] {
             assert_eq!(port(url, true), None, "{url}");
         }
