@@ -92,7 +92,10 @@ parts() {
 cargo_tests() {
   step "cargo test $*"
   local log=$WORK/cargo.log status=0
-  cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+  # Not through a pipe: what a failed test leaves running would hold it open, and this would wait for ever.
+  cargo test --locked --no-fail-fast "$@" >"$log" 2>&1 &
+  tail --pid=$! -n +1 -f "$log"
+  wait $! || status=$?
   local p f
   read -r p f < <(awk '/^test result:/ {p += $4; f += $6} END {print p + 0, f + 0}' "$log")
   passed=$((passed + p)) failed=$((failed + f))

@@ -114,9 +114,12 @@ fn one_hundred_orphans_of_a_sub_reaper_end_as_its_children_and_none_stays_a_zomb
         .args(["run", "--", "sh", "-c", "for i in $(seq 100); do (sleep 100 &); done; exec tail -f /dev/null"])
         .spawn()
         .unwrap();
-    wait_for("all were adopted", || (children(warden.id()).len() == 101).then_some(()));
-    let orphans = children(warden.id()).into_iter().filter(|p| comm(*p).as_deref() == Some("sleep"));
-    orphans.for_each(|p| kill(Pid::from_raw(p), Signal::SIGKILL).unwrap());
+    // Adopted as the shell it was forked from, some time before it is `sleep`.
+    let orphans = wait_for("all were adopted", || {
+        let all: Vec<_> = children(warden.id()).into_iter().filter(|p| comm(*p).as_deref() == Some("sleep")).collect();
+        (all.len() == 100).then_some(all)
+    });
+    orphans.into_iter().for_each(|p| kill(Pid::from_raw(p), Signal::SIGKILL).unwrap());
     wait_for("all were reaped", || (children(warden.id()).len() == 1).then_some(()));
     kill(Pid::from_raw(warden.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(warden.wait().unwrap().code(), Some(143));
