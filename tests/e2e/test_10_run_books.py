@@ -53,6 +53,32 @@ def test_a_backup_brings_ca_tokens_and_workflows_back_after_both_volumes_were_lo
     assert finished(start_job("after the restore")) == "processed after the restore"
 
 
+def test_the_move_to_an_own_ca_at_once_leaves_everybody_with_a_certificate_of_it():
+    (change,) = guide.blocks("Move to your own CA at once", page=guide.OPERATIONS)
+    (ROOT / OWN_CA).write_text(guide.blocks("Move to your own CA at once", "yaml", guide.OPERATIONS)[0])
+    make_ca(ROOT / "own-ca.crt", ROOT / "own-ca.key")
+    # Where there is an overlap; refused where there is none.
+    warden("cert", "retire")
+    walk(change)
+    all_healthy()
+    eventually("PostgreSQL serves the new certificate", lambda: postgres_serial() == published_serial(), seconds=60)
+    assert bash(SERVER, f"cat {CERTS}/ca.crt").stdout.split() == (ROOT / "own-ca.crt").read_text().split()
+    assert finished(start_job("by the own CA at once")) == "processed by the own CA at once"
+
+
+def test_what_was_in_a_lost_volume_of_certificates_is_made_anew_and_no_workflow_is_lost():
+    (anew,) = guide.blocks("A volume is lost", page=guide.OPERATIONS)
+    before, done = bash(SERVER, f"cat {CERTS}/ca.crt").stdout, start_job("before the loss")
+    assert finished(done) == "processed before the loss"
+    walk("docker-compose -f docker-compose.prod.yml down")
+    must("docker", "volume", "rm", *must("docker", "volume", "ls", "-q", "--filter", "name=_temporal_certs").split())
+    walk(anew)
+    all_healthy()
+    assert bash(SERVER, f"cat {CERTS}/ca.crt").stdout != before
+    assert api(f"/jobs/{done}")["result"] == "processed before the loss"
+    assert finished(start_job("after the loss")) == "processed after the loss"
+
+
 def test_the_move_to_an_own_ca_whose_key_stays_outside_cuts_nobody_off():
     trust, sign, change, end = guide.blocks("Move to your own CA", page=guide.OPERATIONS)
     (ROOT / OWN_CA).write_text(guide.blocks("Move to your own CA", "yaml", guide.OPERATIONS)[0])
