@@ -1,27 +1,25 @@
 //! The gateway process: takes what PID 1 hands over, swaps material, reports health, drains.
 
-use std::{io, os::unix::net::UnixStream as StdUnixStream, process::ExitCode, sync::Arc, time::Duration};
+mod start;
+
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use nix::sys::{
-    prctl,
-    signal::{SigSet, Signal},
-};
 use tokio::{
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::AbortHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
 
+use self::start::{StopSignal, start};
 use super::{
     audit::{Recorder, Settings, receive_files},
     beats,
     clients::Clients,
-    confine::{Wall, confine},
     descriptors::Descriptors,
     health::Parts,
     issuer::{self, Issuer, News},
@@ -71,54 +69,6 @@ pub fn run() -> ExitCode {
     }
     telemetry::flush(FLUSH);
     if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// What there is when the runtime starts.
-struct Start {
-    runtime: tokio::runtime::Runtime,
-    descriptors: Descriptors,
-    signals: StopSignal,
-    hello: Hello,
-}
-
-/// Shut in before the first thread: those that are there when the walls come up would stay outside.
-fn start() -> Result<Start, Error> {
-    let mut descriptors = Descriptors::take().map_err(Error::Start)?;
-    let hello = hello(&mut descriptors.link)?;
-    let walls = shut_in(&hello);
-    // Blocked before any thread starts, so that all of them inherit it and only the waiting one gets them.
-    let signals = stop_signals().map_err(Error::Start)?;
-    start_log(&hello, walls)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-    Ok(Start { runtime, descriptors, signals, hello })
-}
-
-fn hello(from: &mut StdUnixStream) -> Result<Hello, Error> {
-    match link::receive_now(from).map_err(|source| Error::Io { what: "reading Hello", source })? {
-        Some(ToGateway::Hello(hello)) => Ok(hello),
-        Some(_) => Err(Error::Protocol { expected: "Hello" }),
-        None => Err(Error::Silent("Hello")),
-    }
-}
-
-/// Its keys are in no core dump, and it reaches little. PID 1 has given it a user of its own before.
-fn shut_in(hello: &Hello) -> Vec<Wall> {
-    let dumps = prctl::set_dumpable(false).err();
-    let dumps =
-        dumps.map(|cause| Wall::Missing(format!("core dumps of the gateway could not be switched off: {cause}")));
-    dumps.into_iter().chain(confine(hello.connect.as_deref())).collect()
-}
-
-/// Starts the log, first with what could not be said before.
-fn start_log(hello: &Hello, walls: Vec<Wall>) -> Result<(), Error> {
-    telemetry::init_within(&hello.log).map_err(|error| Error::Start(io::Error::other(error)))?;
-    for wall in walls {
-        match wall {
-            Wall::Stands(what) => tracing::info!("{what}"),
-            Wall::Missing(what) => tracing::warn!("{what}"),
-        }
-    }
-    Ok(())
 }
 
 async fn serve(descriptors: Descriptors, signals: StopSignal, hello: Hello) -> Result<(), Error> {
@@ -412,20 +362,6 @@ fn messages(mut from: OwnedReadHalf) -> mpsc::Receiver<ToGateway> {
         }
     });
     messages
-}
-
-/// Resolves at SIGTERM or SIGINT; SIGHUP means nothing here.
-type StopSignal = oneshot::Receiver<()>;
-
-fn stop_signals() -> io::Result<StopSignal> {
-    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
-    signals.thread_block()?;
-    let (stop, stopped) = oneshot::channel();
-    let wait = move || {
-        while matches!(signals.wait(), Ok(Signal::SIGHUP)) {}
-        let _ = stop.send(());
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(|_| stopped)
 }
 
 /// Asks the upstream once with a token of PID 1's, on a connection of its own.
