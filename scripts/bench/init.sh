@@ -29,13 +29,9 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chmod 0755 "$work"
-target=$(uname -m)-unknown-linux-musl
 say 'building'
-warden=${BENCH_BIN:-}
-if [ -z "$warden" ]; then
-  (cd "$root" && cargo build --release --locked --quiet --target "$target")
-  warden=$root/target/$target/release/temporal-warden
-fi
+# shellcheck source=scripts/bench/program.sh
+. "$here/program.sh"
 install -m 0755 "$warden" "$work/temporal-warden"
 for program in floor bench; do
   rustc -O --edition 2024 --target "$target" -C panic=abort -C strip=symbols -o "$work/$program" "$here/init/$program.rs"

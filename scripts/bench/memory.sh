@@ -42,12 +42,8 @@ trap ended EXIT
 
 say 'building'
 (cd "$here/load" && go build -o "$work/bench" .)
-warden=${BENCH_BIN:-}
-if [ -z "$warden" ]; then
-  target=$(uname -m)-unknown-linux-musl
-  (cd "$root" && cargo build --release --locked --quiet --target "$target")
-  warden=$root/target/$target/release/temporal-warden
-fi
+# shellcheck source=scripts/bench/program.sh
+. "$here/program.sh"
 install -m 0755 "$warden" "$work/temporal-warden"
 
 # settings NAME PORT: the environment of one of the full wardens. The failures of a child that is killed all the time are

@@ -26,13 +26,9 @@ work=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/pki.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$CACHE"
 
-warden=${BENCH_BIN:-}
-if [ -z "$warden" ]; then
-  target=$(uname -m)-unknown-linux-musl
-  say 'building'
-  (cd "$root" && cargo build --release --locked --quiet --target "$target")
-  warden=$root/target/$target/release/temporal-warden
-fi
+say 'building'
+# shellcheck source=scripts/bench/program.sh
+. "$here/program.sh"
 
 # fetched MODULE PROGRAM: a peer in Go, kept for the next run.
 fetched() {
