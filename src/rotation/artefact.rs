@@ -1,8 +1,11 @@
 //! The names, owners and modes of everything that is made: the tables of contract §1.
 
+use zeroize::Zeroizing;
+
 use crate::{
     config::{Config, SanName},
     pki::{Profile, Purpose},
+    store::File,
     tokens::Scope,
 };
 
@@ -186,6 +189,11 @@ impl TokenId {
             Self::Client | Self::Ui => Scope::Client,
         }
     }
+}
+
+/// A file of the server's own folder with its permission bits.
+pub(super) fn file(path: &str, text: &str) -> File {
+    File { bytes: Zeroizing::new(text.as_bytes().to_vec()), mode: mode(path), gid: None }
 }
 
 /// Permission bits of a file of the server's own folder.

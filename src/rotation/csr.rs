@@ -4,12 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
 use super::{
     Error, Problem,
     apply::vault,
-    artefact::{FLAT, LeafId, mode},
+    artefact::{FLAT, LeafId, file},
     inputs,
     judge::{Judged, Judgement, Scene, judge, text},
     make::pki_error,
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     config::Config,
     pki::Key,
-    store::{File, Generations, Set},
+    store::{Generations, Set},
 };
 
 /// Which requests someone asks for.
@@ -118,8 +117,7 @@ fn request(id: LeafId, kept: Option<(Key, bool)>, config: &Config, set: &mut Set
         Some(kept) => kept,
         None => {
             let key = Key::generate().map_err(pki_error(path))?;
-            let bytes = Zeroizing::new(key.to_pem().expose().as_bytes().to_vec());
-            set.insert(path.to_owned(), File { bytes, mode: mode(path), gid: None });
+            set.insert(path.to_owned(), file(path, key.to_pem().expose()));
             (key, true)
         }
     };

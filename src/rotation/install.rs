@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Error, Event, Problem,
-    artefact::{CA_CERT, LeafId, mode},
+    artefact::{CA_CERT, LeafId, file},
     authority,
     judge::{Scene, date, text},
     leafs::lacking_sans,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     pki::{Certificate, Key, Purpose, verify},
-    store::{File, Set},
+    store::Set,
 };
 
 /// Longest chain that is followed from a leaf to what is trusted.
@@ -84,8 +84,7 @@ pub(super) fn accept(set: &Set, given: &Installation, scene: &Scene<'_>) -> Resu
 
 impl Accepted {
     fn insert(&mut self, path: &'static str, text: &str) {
-        let bytes = Zeroizing::new(text.as_bytes().to_vec());
-        self.set.insert(path.to_owned(), File { bytes, mode: mode(path), gid: None });
+        self.set.insert(path.to_owned(), file(path, text));
     }
 
     fn put(&mut self, leaf: &Leaf, chain: &[Certificate]) {

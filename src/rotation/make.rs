@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Error,
-    artefact::{CA_CERT, CA_KEY, JWKS, LeafId, PASSWORD, PUBLIC_KEY, REVOCATIONS, SIGNING_KEY, STATE, TokenId, mode},
+    artefact::{CA_CERT, CA_KEY, JWKS, LeafId, PASSWORD, PUBLIC_KEY, REVOCATIONS, SIGNING_KEY, STATE, TokenId, file},
     inputs::OwnCaFiles,
     judge::{Judged, Scene, revocations, span, text},
     leafs,
@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     pki::{Authority, Certificate, Key, Vault},
     secret::Secret,
-    store::{File, Set},
+    store::Set,
     tokens::{Grant, SigningKey, jwks, mint},
 };
 
@@ -88,8 +88,7 @@ impl<'a> Maker<'a> {
     }
 
     pub(super) fn put(&mut self, path: &'static str, text: impl AsRef<str>) -> &'static str {
-        let bytes = Zeroizing::new(text.as_ref().as_bytes().to_vec());
-        if self.set.insert(path.to_owned(), File { bytes, mode: mode(path), gid: None }).is_some() {
+        if self.set.insert(path.to_owned(), file(path, text.as_ref())).is_some() {
             self.replaced.insert(path);
         }
         path

@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::{
-    artefact::{CA_CERT, JWKS, LeafId, SIGNING_KEY, STATE, TokenId, mode},
+    artefact::{CA_CERT, JWKS, LeafId, SIGNING_KEY, STATE, TokenId, file},
     inputs::with_revoked,
     judge::{revocations, text},
     overlap::{certificates, cross},
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::{
     pki::Certificate,
-    store::{File, Set},
+    store::Set,
     tokens::{SigningKey, jwks_without, kids},
 };
 
@@ -137,8 +136,7 @@ fn only_keys_listed_still(set: &mut Set, newest: &Set) -> Result<(), String> {
 }
 
 fn put(set: &mut Set, path: &'static str, text: &str) {
-    let bytes = Zeroizing::new(text.as_bytes().to_vec());
-    set.insert(path.to_owned(), File { bytes, mode: mode(path), gid: None });
+    set.insert(path.to_owned(), file(path, text));
 }
 
 #[cfg(test)]
