@@ -15,6 +15,7 @@ use std::{
 use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use self::lines::Lines;
+pub(crate) use self::writer::ERASE;
 use crate::config;
 
 static LOG: OnceLock<Lines> = OnceLock::new();

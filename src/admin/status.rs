@@ -131,9 +131,8 @@ pub fn render(status: &Status, now: OffsetDateTime) -> String {
 
 fn render_issuer(out: &mut String, issuer: &IssuerSight, now: OffsetDateTime) {
     let _ = writeln!(out, "\nexternal issuer {}: {}", issuer.issuer, issuer.words(now));
-    let error = Some(&issuer.error).filter(|error| !error.is_empty());
-    for line in error.into_iter().map(|error| format!("last fetch failed: {error}")) {
-        let _ = writeln!(out, "  {line}");
+    if !issuer.error.is_empty() {
+        let _ = writeln!(out, "  last fetch failed: {}", issuer.error);
     }
     if !issuer.keys.is_empty() {
         let _ = writeln!(out, "  keys {}", issuer.keys.join(", "));

@@ -21,7 +21,6 @@ const UPSTREAM_PATIENCE: Duration = Duration::from_secs(5);
 /// The whole start; returns when all is up, or when the supervisor has given up on it.
 pub(super) async fn bring_up(warden: Rc<Warden>) {
     warden.supervise_gateway();
-    warden.starting("preparing the database", None);
     spawn_local(stage::show(warden.clone()));
     until_done(&warden, "preparing the database", || warden.schema_before()).await;
     if warden.boot().engine.child.is_some() {

@@ -99,10 +99,9 @@ async fn prove(warden: &Warden, generation: u64) -> bool {
     warden.stays.replace(None);
     let config = (*warden.config()).clone();
     let work = tokio::task::spawn_blocking(move || rotation::note_healthy(&config, generation));
-    match work.await {
-        Ok(Ok(())) => {}
-        Ok(Err(why)) => warn!("that generation {generation} is healthy is not written down: {why}"),
-        Err(why) => warn!("that generation {generation} is healthy is not written down: {why}"),
+    let noted = work.await.map_err(|why| why.to_string()).and_then(|noted| noted.map_err(|why| why.to_string()));
+    if let Err(why) = noted {
+        warn!("that generation {generation} is healthy is not written down: {why}");
     }
     true
 }

@@ -115,8 +115,7 @@ fn snapshot(warden: &Warden) -> Snapshot {
 fn vouches_for_temporal(warden: &Warden, health: &Health) -> bool {
     let statuses = warden.supervisor.statuses();
     let starting = statuses.iter().find(|c| c.name == TEMPORAL && c.state == State::Starting);
-    let since = starting.map(|c| c.since.unix_timestamp_nanos() / 1_000_000);
-    health.upstream_ok && since.is_some_and(|since| i128::from(health.probed_ms) >= since)
+    health.upstream_ok && starting.is_some_and(|child| health.probed_ms >= clock::ms(child.since))
 }
 
 /// Makes what is due, ends what was begun and takes over what another process published, for ever.

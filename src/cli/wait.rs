@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{admin::Request, rotation};
+use crate::{admin::Request, rotation, telemetry::ERASE};
 
 /// What is answered sooner needs no line.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -52,8 +52,7 @@ impl Waiting {
 
     fn erase(&mut self) {
         if std::mem::take(&mut self.drawn) {
-            // Back to the first column, and the rest of the line cleared (ECMA-48 EL).
-            let _ = write!(stderr(), "\r\x1b[K").and_then(|()| stderr().flush());
+            let _ = write!(stderr(), "{ERASE}").and_then(|()| stderr().flush());
         }
     }
 }

@@ -10,7 +10,9 @@ use std::{
 use super::{
     Audit, AuditFail, AuditSync, AuthMode, Certs, Config, Docker, DockerHost, EngineKind, Gateway, Log, LogFormat,
     OwnCa, SanName, Supervisor, Temporal, Tokens, Upstream, UpstreamTls, check_database, check_external,
-    errors::Errors, load::is_off, parse::Parser, raw::Raw,
+    errors::Errors,
+    parse::{Parser, is_off},
+    raw::Raw,
 };
 use crate::secret::Secret;
 

@@ -190,20 +190,24 @@ fn fetched(p: &mut Parser, raw: &Raw, ca: Option<String>) -> Fetched {
 /// Whether a URL is asked by https, and its port.
 fn target(url: &str, allow_http: bool) -> Result<(bool, u16), String> {
     let uri: Uri = url.parse().map_err(|e| format!("is no URL ({e})"))?;
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or("is no URL with a host")?;
-    match uri.scheme_str() {
-        Some("https") => Ok((true, uri.port_u16().unwrap_or(443))),
-        Some("http") if allow_http || is_here(host) => Ok((false, uri.port_u16().unwrap_or(80))),
-        Some("http") => {
-            Err("is plain http, by which anybody in between could give keys of his own; use https, or set WARDEN_EXTERNAL_ALLOW_HTTP"
-                .to_owned())
-        }
-        _ => Err("must begin with https://".to_owned()),
+    uri.host().filter(|host| !host.is_empty()).ok_or("is no URL with a host")?;
+    let plain = "is plain http, by which anybody in between could give keys of his own; use https, or set WARDEN_EXTERNAL_ALLOW_HTTP";
+    let refusal = if uri.scheme_str() == Some("http") { plain } else { "must begin with https://" };
+    security(&uri, allow_http).ok_or_else(|| refusal.to_owned())
+}
+
+/// Whether keys are asked for by TLS at this URL, and the port; `None` where they may not be: plain `http` is for this host,
+/// or by explicit wish.
+pub(crate) fn security(uri: &Uri, allow_http: bool) -> Option<(bool, u16)> {
+    match uri.scheme_str()? {
+        "https" => Some((true, uri.port_u16().unwrap_or(443))),
+        "http" if allow_http || is_here(uri.host().unwrap_or_default()) => Some((false, uri.port_u16().unwrap_or(80))),
+        _ => None,
     }
 }
 
 /// Whether a host is this one: then nobody is in between.
-pub(crate) fn is_here(host: &str) -> bool {
+fn is_here(host: &str) -> bool {
     host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 

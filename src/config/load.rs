@@ -21,6 +21,7 @@ use super::{
     errors::Errors,
     kept::Kept,
     official,
+    parse::is_off,
     raw::{Raw, Setting},
     secrets::{password, secret_file, unreadable},
 };
@@ -50,15 +51,13 @@ pub fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
-/// Whether a switch is written as off.
-pub fn is_off(text: &str) -> bool {
-    matches!(text.trim().to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off")
-}
-
 /// Whether a person who reads at a terminal wants colours there: `NO_COLOR` (no-color.org) and a terminal without them say no.
 pub fn wants_colour() -> bool {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    set("NO_COLOR").is_none() && set("TERM").is_some_and(|terminal| terminal != "dumb")
+    given("NO_COLOR").is_none() && given("TERM").is_some_and(|terminal| terminal != "dumb")
+}
+
+fn given(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// The configuration of this process.
@@ -160,19 +159,18 @@ pub fn loaded(
     let layers = layers(environment, &read, &mut errors);
     let settings = settings(&layers, &mut errors);
     let raw = raw(&settings)?;
+    let password = password(&raw, &read, &mut errors);
+    let ca_key_passphrase = secret_file(&raw.ca_key_passphrase_file, "passphrase", &read, &mut errors);
     let mut file = |setting: &Setting| {
         let read = read(Path::new(setting.given()?));
         read.map_err(|e| errors.push(unreadable(setting, &e))).ok()
     };
-    let (external_jwks, external_ca) = (file(&raw.external_jwks_file), file(&raw.external_ca_file));
     let found = Found {
-        external_ca: external_ca.or_else(|| check_external::authorities(&raw, &read)),
-        external_jwks,
-        password: password(&raw, &read, &mut errors),
-        ca_key_passphrase: secret_file(&raw.ca_key_passphrase_file, "passphrase", &read, &mut errors),
-        dynamic_config: raw.dynamic_config_file.given().and_then(|path| {
-            read(Path::new(path)).map_err(|e| errors.push(unreadable(&raw.dynamic_config_file, &e))).ok()
-        }),
+        password,
+        ca_key_passphrase,
+        dynamic_config: file(&raw.dynamic_config_file),
+        external_jwks: file(&raw.external_jwks_file),
+        external_ca: file(&raw.external_ca_file).or_else(|| check_external::authorities(&raw, &read)),
         passthrough: official::passthrough(environment),
         notices: official::notices(environment),
     };
@@ -198,7 +196,7 @@ pub fn runtime_dir() -> PathBuf {
 
 /// Where the stock Temporal CLI of this user keeps its profiles; `None` without a home.
 pub fn temporal_profiles() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| given(name).map(PathBuf::from);
     let home = || set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
     set("TEMPORAL_CONFIG_FILE").or_else(|| home().map(|folder| folder.join("temporalio/temporal.toml")))
 }

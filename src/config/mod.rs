@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use check_external::is_here;
+pub(crate) use check_external::security;
 pub use dependents::{Action, Named};
 pub use docs::page;
 pub use errors::Errors;

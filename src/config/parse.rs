@@ -6,6 +6,11 @@ use serde::de::DeserializeOwned;
 
 use super::raw::Setting;
 
+/// Whether a switch is written as off.
+pub(super) fn is_off(text: &str) -> bool {
+    matches!(text.trim().to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off")
+}
+
 /// Collects errors while settings are read.
 pub(super) struct Parser(pub(super) Vec<String>);
 
@@ -19,7 +24,7 @@ impl Parser {
     pub(super) fn switch(&mut self, setting: &Setting) -> bool {
         match setting.text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
-            _ if super::load::is_off(&setting.text) => false,
+            _ if is_off(&setting.text) => false,
             _ => {
                 self.refuse(setting, "is no switch; write true or false");
                 false

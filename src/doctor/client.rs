@@ -6,20 +6,13 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request};
 use rustls_pki_types::ServerName;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::{config::Config, gateway::tls, secret::Secret};
 
 /// Longest time of one step.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// One answer: HTTP status, body, and the gRPC status with its message.
 pub(super) struct Answer {
@@ -36,10 +29,8 @@ pub(super) async fn speak(
     certified: bool,
 ) -> io::Result<SendRequest<Bytes>> {
     let opening = async {
-        let stream: Box<dyn Stream> = match config.tls_enabled {
-            true => Box::new(secure(config, address, tcp, certified).await?),
-            false => Box::new(tcp),
-        };
+        let secure = config.tls_enabled.then(|| secure(config, address, certified)).transpose()?;
+        let stream = tls::over(tcp, secure).await?;
         let (send, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
         tokio::spawn(connection);
         // A refused client certificate shows with the first answer only (TLS 1.3): wait until the door has spoken.
@@ -48,7 +39,7 @@ pub(super) async fn speak(
     timeout(LIMIT, opening).await.map_err(io::Error::from).flatten()
 }
 
-async fn secure(config: &Config, address: &str, tcp: TcpStream, certified: bool) -> io::Result<impl Stream + use<>> {
+fn secure(config: &Config, address: &str, certified: bool) -> io::Result<(TlsConnector, ServerName<'static>)> {
     let read = |name: &str| std::fs::read_to_string(config.certs.dir.join(name)).map(Secret::new);
     let trust = read("ca.crt")?;
     let own = match certified {
@@ -59,7 +50,7 @@ async fn secure(config: &Config, address: &str, tcp: TcpStream, certified: bool)
     let client = tls::client_side(trust.expose(), own).map_err(io::Error::other)?;
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(client)).connect(name, tcp).await
+    Ok((TlsConnector::from(Arc::new(client)), name))
 }
 
 /// `GET path`, or a gRPC call with `message` where there is one.

@@ -29,6 +29,16 @@ pub(super) enum Presented {
     Token(Arc<Verified>),
 }
 
+impl Presented {
+    /// The token, if it passed.
+    pub(super) fn token(&self) -> Option<&Arc<Verified>> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Nothing | Self::Refused(_) | Self::Undecided(_) => None,
+        }
+    }
+}
+
 /// What is wrong with a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bad {

@@ -200,7 +200,7 @@ fn is_bound_here(policy: &Policy, token: &Verified, certificate: Option<&Confirm
 /// The scopes that count at `path`: those held for reading only do where nothing is changed.
 fn here(token: &Verified, path: &str) -> Scopes {
     let reads = !token.reads.is_empty() && Method::of(path).is_some_and(Method::reads);
-    token.scopes.iter().chain(token.reads.iter().filter(|_| reads)).collect()
+    if reads { token.all_scopes() } else { token.scopes }
 }
 
 /// The method first and the service behind it: as one word they are too long for the web UI's dialog.

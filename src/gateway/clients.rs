@@ -78,7 +78,7 @@ impl Drop for Visit {
 }
 
 fn now_ms() -> i64 {
-    i64::try_from(clock::now().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+    clock::ms(clock::now())
 }
 
 #[cfg(test)]

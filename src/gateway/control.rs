@@ -386,7 +386,7 @@ async fn probes(shared: Arc<Shared>, health: Arc<watch::Sender<Parts>>) {
         health.send_modify(|parts| {
             parts.silent = if silent { parts.silent.saturating_add(1) } else { 0 };
             if result.is_ok() {
-                parts.probed_ms = i64::try_from(began.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+                parts.probed_ms = clock::ms(began);
             }
             parts.probe = result;
         });

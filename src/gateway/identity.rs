@@ -39,7 +39,7 @@ impl Identity {
     pub(super) fn new(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let chain: Vec<_> = chain.iter().cloned().map(CertificateDer::into_owned).collect();
         let leaf = Certificate::from_der(chain.first()?.clone()).ok()?;
-        let proof = Confirmation { x5t: leaf.x5t(), spki: Some(leaf.spki()) };
+        let proof = Confirmation::of(&leaf);
         Some(Self {
             subject: leaf.subject,
             issuer: leaf.issuer,

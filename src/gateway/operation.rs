@@ -178,10 +178,7 @@ impl Operation {
         let now = Instant::now();
         self.finished = Some(now);
         if let (Some(_), End::Grpc(code)) = (&self.seat, end) {
-            let scopes = self
-                .token
-                .as_ref()
-                .map_or_else(Scopes::default, |token| token.scopes.iter().chain(token.reads.iter()).collect());
+            let scopes = self.token.as_ref().map_or_else(Scopes::default, |token| token.all_scopes());
             let bytes = (self.request_bytes.load(Ordering::Relaxed), self.response_bytes);
             self.guest.tally.called(self.row, code, scopes, bytes);
         }

@@ -32,7 +32,7 @@ use super::{
     unread::Unread,
     upstream::Pool,
 };
-use crate::{clock, config::AuthMode};
+use crate::{clock, config::AuthMode, tokens::Verified};
 
 /// Service name of the health checks.
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -172,10 +172,7 @@ async fn decide(
         revoked: identity.is_some_and(|identity| serving.authenticator.is_revoked(&identity.serial)),
     };
     let verdict = authorize::judge(&serving.policy, row, &path, caller);
-    let held = match &presented {
-        Presented::Token(token) => Some(token.clone()),
-        Presented::Nothing | Presented::Refused(_) | Presented::Undecided(_) => None,
-    };
+    let held = presented.token().cloned();
     operation.called_by(held.clone());
     let mut token = match verdict {
         Verdict::Deny(refusal) => {
@@ -212,7 +209,7 @@ async fn decide(
             }
         }
     }
-    prepare(request.headers_mut(), &serving, token, (&presented, row.is_some_and(Method::reads)));
+    prepare(request.headers_mut(), &serving, token, (presented.token(), row));
     let wait = Duration::from_millis(shared.hello.upstream_wait_ms);
     let route = Route { pool: worker.pool.clone(), connector: serving.connector.clone(), wait };
     Decided::Goes(Onward::new(route, request, operation))
@@ -238,10 +235,8 @@ async fn with_newer_keys(shared: &Shared, guest: &Guest, headers: &HeaderMap) ->
 /// The namespaces to which the call's token is limited; `None` where it is judged without them.
 fn bound<'a>(serving: &Serving, token: Token, row: Option<&Method>, presented: &'a Presented) -> Option<&'a [String]> {
     let open = row.is_some_and(|row| row.access == Access::Open);
-    match presented {
-        Presented::Token(held) if serving.policy.enabled && token == Token::Keep && !open => held.namespaces.as_deref(),
-        _ => None,
-    }
+    let judged = serving.policy.enabled && token == Token::Keep && !open;
+    presented.token().filter(|_| judged)?.namespaces.as_deref()
 }
 
 /// Reads the first message and judges it, unless the token is refused meanwhile.
@@ -298,19 +293,21 @@ fn size_of_headers(headers: &HeaderMap) -> usize {
 }
 
 /// Takes out what a client must not say, and what the upstream would refuse.
-fn prepare(headers: &mut HeaderMap, serving: &Serving, token: Token, (presented, reads): (&Presented, bool)) {
+fn prepare(
+    headers: &mut HeaderMap,
+    serving: &Serving,
+    token: Token,
+    (held, row): (Option<&Arc<Verified>>, Option<&Method>),
+) {
     let claimed: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with(IDENTITY)).cloned().collect();
     for name in claimed {
         headers.remove(name);
     }
-    let held = match presented {
-        Presented::Token(token) => Some(&**token),
-        Presented::Nothing | Presented::Refused(_) | Presented::Undecided(_) => None,
-    };
     match token {
         Token::Keep => {
             // Temporal does not know the issuer; where nothing can be signed, nobody checks, or it is a frontend of yours.
             if let (Some(token), Some(signer)) = (held.filter(|token| token.issuer.is_some()), &serving.signer) {
+                let reads = row.is_some_and(Method::reads);
                 headers.remove(header::AUTHORIZATION);
                 headers.extend(signer.on_behalf(token, reads, clock::now()).map(|own| (header::AUTHORIZATION, own)));
             }
@@ -320,7 +317,7 @@ fn prepare(headers: &mut HeaderMap, serving: &Serving, token: Token, (presented,
         }
         Token::Override => {
             let signer = serving.signer.as_ref();
-            if let Some(own) = signer.and_then(|signer| signer.override_for(held, clock::now())) {
+            if let Some(own) = signer.and_then(|signer| signer.override_for(held.map(|held| &**held), clock::now())) {
                 headers.insert(header::AUTHORIZATION, own);
             }
         }

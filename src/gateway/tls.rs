@@ -1,6 +1,6 @@
 //! TLS of port 7233: one configuration per version of the material, shared by all workers.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore,
@@ -12,7 +12,12 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
 
 use super::{identity::Identity, link::ServerTls};
 
@@ -107,6 +112,21 @@ pub(super) fn fetching(trust_pem: &str) -> Result<ClientConfig, Error> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Bytes both ways.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Goes on by TLS over `tcp`, to the server of that name; plainly with `None`.
+pub(crate) async fn over(
+    tcp: TcpStream,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+) -> io::Result<Box<dyn Stream>> {
+    Ok(match tls {
+        Some((connector, name)) => Box::new(connector.connect(name, tcp).await?),
+        None => Box::new(tcp),
+    })
 }
 
 /// Certificates of a PEM text, at least one.

@@ -70,7 +70,7 @@ pub(super) fn is_revoked(id: LeafId, set: &Set, revoked: &Revocations) -> bool {
 /// What a token is bound to: the certificate beside it in the set and its key, where the configuration asks for that.
 pub(super) fn binding(id: TokenId, set: &Set, config: &Config) -> Option<Confirmation> {
     let pem = text(set, id.leaf().cert()).filter(|_| config.tokens.binding)?;
-    Certificate::all_from_pem(&pem).ok().map(|chain| Confirmation { x5t: chain[0].x5t(), spki: Some(chain[0].spki()) })
+    Certificate::all_from_pem(&pem).ok().map(|chain| Confirmation::of(&chain[0]))
 }
 
 /// A key whose certificate is missing is kept for the next one, unless it is none.

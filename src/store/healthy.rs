@@ -21,9 +21,6 @@ impl Generations {
 
     /// Notes that everything was healthy with this one. To be called under the lock.
     pub fn note_healthy(&self, generation: u64) -> Result<(), Error> {
-        if self.healthy()? == Some(generation) {
-            return Ok(());
-        }
         self.dir.remove(HEALTHY_NEW, 0)?;
         self.dir.link(&folder(generation), HEALTHY_NEW)?;
         self.dir.rename(HEALTHY_NEW, HEALTHY)?;

@@ -15,7 +15,7 @@ const QUEUE: usize = 1 << 20;
 const CHILDRENS: usize = QUEUE / 4 * 3;
 
 /// Back to the first column, and the rest of the line cleared (ECMA-48 EL).
-const ERASE: &[u8] = b"\r\x1b[K";
+pub(crate) const ERASE: &str = "\r\x1b[K";
 
 /// Whose line it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Shared {
                 batch.push(b'\n');
             }
             if drawn {
-                batch.splice(..0, ERASE.iter().copied());
+                batch.splice(..0, ERASE.bytes());
             }
             if let Some(live) = &live {
                 batch.extend_from_slice(live.as_bytes());

@@ -4,6 +4,8 @@ use std::{fmt, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
+use crate::pki::Certificate;
+
 /// One scope (contract §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -71,6 +73,11 @@ impl Scopes {
     /// Whether the scope is held.
     pub const fn contains(self, scope: Scope) -> bool {
         self.0 & scope as u8 != 0
+    }
+
+    /// Those of both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether none is held.
@@ -159,6 +166,11 @@ impl Confirmation {
     /// This certificate and no other.
     pub fn exactly(x5t: String) -> Self {
         Self { x5t, spki: None }
+    }
+
+    /// All that a client certificate shows for a token: itself and its key.
+    pub fn of(certificate: &Certificate) -> Self {
+        Self { x5t: certificate.x5t(), spki: Some(certificate.spki()) }
     }
 
     /// Whether a token bound so passes over a connection with a certificate that shows this.

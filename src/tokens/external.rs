@@ -12,7 +12,7 @@ use super::{
     IssuerKeys, Mapping, Refusal, Scope, Verified, claimed,
     issuer_keys::name,
     mapping,
-    verify::{NO_CLAIMS, Parts, audience_is, confirmation, moment, part, parts, text},
+    verify::{NO_CLAIMS, Parts, audience_is, confirmation, id, is_current, moment, part, parts, text},
 };
 
 /// Subjects of the warden's own: in Temporal's histories and in policy files they mean the warden's tokens.
@@ -98,12 +98,7 @@ impl ExternalVerifier {
         let expires = moment(of("exp"), "exp")?.ok_or(Refusal::MissingClaim("exp"))?;
         let not_before = moment(of("nbf"), "nbf")?.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let from = moment(of("iat"), "iat")?.map_or(not_before, |iat| iat.max(not_before));
-        if now >= expires {
-            return Err(Refusal::Expired { ago: (now - expires).unsigned_abs() });
-        }
-        if now + rules.leeway < from {
-            return Err(Refusal::NotYetValid { from });
-        }
+        is_current(now, (from, expires), rules.leeway)?;
         let issuer = text(of("iss"), "iss")?;
         if issuer != rules.issuer {
             return Err(Refusal::WrongIssuer { held: issuer.to_owned(), wanted: rules.issuer.clone() });
@@ -113,7 +108,7 @@ impl ExternalVerifier {
         }
         let sub = self.subject(claims)?;
         let (scopes, reads) = mapping::scopes(&self.values(claims, &rules.scope_claim), &rules.scopes);
-        let jti = if of("jti").is_null() { "" } else { text(of("jti"), "jti")? }.to_owned();
+        let jti = id(of("jti"))?;
         let namespaces = self.namespaces(claims)?.filter(|_| !scopes.contains(Scope::System));
         let (cnf_x5t, issuer) = (confirmation(of("cnf"))?, Some(self.issuer.clone()));
         Ok(Verified { sub, scopes, jti, kid, not_before, expires, namespaces, cnf_x5t, issuer, reads })

@@ -3,7 +3,7 @@
 //! One pass, fixed order: size, shape, header, key, signature, then claims against the `now` handed in. The
 //! algorithm is the key's; the header only has to agree. There is no leeway, because Temporal has none either.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -53,6 +53,11 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// All scopes held, also those for reading only.
+    pub fn all_scopes(&self) -> Scopes {
+        self.scopes.and(self.reads)
+    }
+
     /// The scopes as the record and refusals name them: those for reading only end in `:read`.
     pub fn held(&self) -> Cow<'static, str> {
         match self.reads.is_empty() {
@@ -171,12 +176,7 @@ impl Verifier {
         let expires = moment(&claims.exp, "exp")?.ok_or(Refusal::MissingClaim("exp"))?;
         let not_before = moment(&claims.nbf, "nbf")?.ok_or(Refusal::MissingClaim("nbf"))?;
         let from = moment(&claims.iat, "iat")?.map_or(not_before, |iat| iat.max(not_before));
-        if now >= expires {
-            return Err(Refusal::Expired { ago: (now - expires).unsigned_abs() });
-        }
-        if now < from {
-            return Err(Refusal::NotYetValid { from });
-        }
+        is_current(now, (from, expires), Duration::ZERO)?;
         let issuer = text(&claims.iss, "iss")?;
         if issuer != self.issuer {
             return Err(Refusal::WrongIssuer { held: issuer.to_owned(), wanted: self.issuer.clone() });
@@ -184,7 +184,7 @@ impl Verifier {
         self.check_audience(&claims.aud)?;
         let sub = text(&claims.sub, "sub")?.to_owned();
         let scopes = scopes(&claims.scope)?;
-        let jti = if claims.jti.is_null() { "" } else { text(&claims.jti, "jti")? }.to_owned();
+        let jti = id(&claims.jti)?;
         let (namespaces, cnf_x5t) = (namespaces(&claims.namespaces)?, confirmation(&claims.cnf)?);
         let (issuer, reads) = (None, Scopes::default());
         Ok(Verified { sub, scopes, jti, kid, not_before, expires, namespaces, cnf_x5t, issuer, reads })
@@ -197,6 +197,23 @@ impl Verifier {
             false => Err(Refusal::WrongAudience { wanted: self.audience.clone() }),
         }
     }
+}
+
+/// Whether a token is good at `now`. Only its beginning may lie ahead, by `leeway`.
+pub(super) fn is_current(
+    now: OffsetDateTime,
+    (from, expires): (OffsetDateTime, OffsetDateTime),
+    leeway: Duration,
+) -> Result<(), Refusal> {
+    if now >= expires {
+        return Err(Refusal::Expired { ago: (now - expires).unsigned_abs() });
+    }
+    if now + leeway < from { Err(Refusal::NotYetValid { from }) } else { Ok(()) }
+}
+
+/// The `jti` claim; empty without one.
+pub(super) fn id(jti: &Value) -> Result<String, Refusal> {
+    if jti.is_null() { Ok(String::new()) } else { text(jti, "jti").map(str::to_owned) }
 }
 
 /// Whether the `aud` claim has a name that `ours` accepts.

@@ -9,14 +9,11 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    config::is_here,
+    config::security,
     gateway::{link::KeysFrom, tls},
     tokens,
 };
@@ -25,9 +22,6 @@ use crate::{
 const LARGEST: usize = 256 << 10;
 /// Where OpenID Connect Discovery 1.0 §4 puts the description of an issuer.
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// How the issuer is reached.
 pub(super) struct Door {
@@ -69,12 +63,7 @@ fn jwks_uri(document: &str, issuer: &str) -> Result<String, String> {
 fn target(url: &str, allow_http: bool) -> Result<(Uri, bool, String, u16), String> {
     let uri: Uri = url.parse().map_err(|e| format!("{url:?} is no URL: {e}"))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let secure = match uri.scheme_str() {
-        Some("https") => true,
-        Some("http") if allow_http || is_here(&host) => false,
-        _ => return Err(format!("{url:?} is not https")),
-    };
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let (secure, port) = security(&uri, allow_http).ok_or_else(|| format!("{url:?} is not https"))?;
     if host.is_empty() { Err(format!("{url:?} names no host")) } else { Ok((uri, secure, host, port)) }
 }
 
@@ -94,16 +83,16 @@ async fn get(door: &Door, url: &str) -> Result<String, String> {
     answer
 }
 
-async fn connect(door: &Door, secure: bool, host: String, port: u16) -> io::Result<Box<dyn Stream>> {
+async fn connect(door: &Door, secure: bool, host: String, port: u16) -> io::Result<Box<dyn tls::Stream>> {
     let tcp = TcpStream::connect((host.as_str(), port)).await?;
-    match (&door.tls, secure) {
-        (_, false) => Ok(Box::new(tcp)),
+    let secured = match (&door.tls, secure) {
+        (_, false) => None,
         (Some(tls), true) => {
-            let name = ServerName::try_from(host).map_err(io::Error::other)?;
-            Ok(Box::new(TlsConnector::from(tls.clone()).connect(name, tcp).await?))
+            Some((TlsConnector::from(tls.clone()), ServerName::try_from(host).map_err(io::Error::other)?))
         }
-        (None, true) => Err(io::Error::other("there are no roots to check its certificate with")),
-    }
+        (None, true) => return Err(io::Error::other("there are no roots to check its certificate with")),
+    };
+    tls::over(tcp, secured).await
 }
 
 async fn answer(send: &mut hyper::client::conn::http1::SendRequest<Empty<Bytes>>, uri: &Uri) -> Result<String, String> {

@@ -28,12 +28,6 @@ pub(in crate::gateway) enum News {
     Gone,
 }
 
-/// What is at hand.
-struct Held {
-    document: String,
-    fetched_ms: i64,
-}
-
 /// Keeps them for ever; ends when nobody listens. `kept` is what the process before had.
 pub(in crate::gateway) async fn keep(issuer: Arc<Issuer>, kept: Option<KeysKept>, news: mpsc::Sender<News>) {
     let door = Door::new(&issuer.from);
@@ -58,29 +52,16 @@ pub(in crate::gateway) async fn keep(issuer: Arc<Issuer>, kept: Option<KeysKept>
             }
         };
         issuer.begin(demanded);
-        let fetched = match &door {
-            Ok(door) => {
-                timeout(LIMIT, fetch(door)).await.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")))
-            }
-            Err(why) => Err(why.clone()),
-        };
-        let fetched = fetched.and_then(read).map_err(|why| format!("{}: {why}", issuer.from.url));
-        let said = match fetched {
-            Ok((document, keys)) => {
-                let now_ms = now_ms();
-                issuer.end(Ok(now_ms));
-                let changed = held.as_ref().is_none_or(|held| held.document != document);
+        let said = match ask(&issuer.from.url, &door).await {
+            Ok((kept, keys)) => {
+                issuer.end(Ok(kept.fetched_ms));
+                let changed = held.as_ref().is_none_or(|held| held.document != kept.document);
                 if changed || failures > 0 {
-                    tracing::info!(
-                        "{}: {} keys fetched: {}",
-                        issuer.from.url,
-                        keys.kids().len(),
-                        keys.kids().join(", ")
-                    );
+                    let kids = keys.kids();
+                    tracing::info!("{}: {} keys fetched: {}", issuer.from.url, kids.len(), kids.join(", "));
                 }
                 failures = 0;
-                held = Some(Held { document: document.clone(), fetched_ms: now_ms });
-                let kept = KeysKept { url: issuer.from.url.clone(), document, fetched_ms: now_ms };
+                held = Some(kept.clone());
                 if changed { News::Keys(Arc::new(keys), kept) } else { News::Same }
             }
             Err(why) => {
@@ -99,25 +80,33 @@ pub(in crate::gateway) async fn keep(issuer: Arc<Issuer>, kept: Option<KeysKept>
 }
 
 /// What the process before had, if it is from the same place and not too old.
-async fn take_over(issuer: &Issuer, kept: Option<KeysKept>, news: &mpsc::Sender<News>) -> Option<Held> {
+async fn take_over(issuer: &Issuer, kept: Option<KeysKept>, news: &mpsc::Sender<News>) -> Option<KeysKept> {
     let kept = kept.filter(|kept| kept.url == issuer.from.url)?;
-    let (_, keys) = read(kept.document.clone()).ok()?;
+    let keys = read(&kept.document).ok()?;
     if left(&issuer.from, kept.fetched_ms, now_ms()).is_zero() {
         return None;
     }
     issuer.lock().fetched_ms = kept.fetched_ms;
-    let held = Held { document: kept.document.clone(), fetched_ms: kept.fetched_ms };
-    news.send(News::Keys(Arc::new(keys), kept)).await.ok()?;
-    Some(held)
+    news.send(News::Keys(Arc::new(keys), kept.clone())).await.ok()?;
+    Some(kept)
 }
 
-fn read(document: String) -> Result<(String, IssuerKeys), String> {
-    let keys = IssuerKeys::parse(&document).map_err(|error| format!("what it sends {error}"))?;
-    Ok((document, keys))
+/// One fetch, read.
+async fn ask(url: &str, door: &Result<Door, String>) -> Result<(KeysKept, IssuerKeys), String> {
+    let named = |why: String| format!("{url}: {why}");
+    let door = door.as_ref().map_err(|why| named(why.clone()))?;
+    let late = |_| Err(format!("no answer within {LIMIT:?}"));
+    let document = timeout(LIMIT, fetch(door)).await.unwrap_or_else(late).map_err(named)?;
+    let keys = read(&document).map_err(named)?;
+    Ok((KeysKept { url: url.to_owned(), document, fetched_ms: now_ms() }, keys))
+}
+
+fn read(document: &str) -> Result<IssuerKeys, String> {
+    IssuerKeys::parse(document).map_err(|error| format!("what it sends {error}"))
 }
 
 fn now_ms() -> i64 {
-    i64::try_from(clock::now().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+    clock::ms(clock::now())
 }
 
 /// So that many wardens do not come back to an issuer in one moment.

@@ -12,24 +12,24 @@ use super::KeysKept;
 pub enum FromGateway {
     /// This version serves now.
     Switched {
-        /// As in [`Material::version`].
+        /// As in [`Material::version`](super::Material::version).
         version: u64,
     },
     /// This version could not be used; the one before still serves.
     Refused {
-        /// As in [`Material::version`].
+        /// As in [`Material::version`](super::Material::version).
         version: u64,
         /// Why, in words.
         reason: String,
     },
-    /// Answer to [`ToGateway::Try`].
+    /// Answer to [`ToGateway::Try`](super::ToGateway::Try).
     Tried {
         /// As in the question.
         id: u64,
         /// `None` = the upstream accepted the token; else its words.
         failure: Option<String>,
     },
-    /// Answer to [`ToGateway::Look`].
+    /// Answer to [`ToGateway::Look`](super::ToGateway::Look).
     Looked {
         /// As in the question.
         id: u64,

@@ -7,7 +7,6 @@ use h2::{Ping, PingPong, client::SendRequest};
 use http::uri::{Authority, Scheme};
 use rustls_pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::AbortHandle,
     time::{sleep, timeout},
@@ -29,9 +28,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Then the connection is dead.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Makes connections to one address with one set of certificates.
 pub(in crate::gateway) struct Connector {
@@ -97,10 +93,7 @@ impl Connector {
     async fn open(&self, ended: impl FnOnce() + Send + 'static) -> io::Result<(SendRequest<Bytes>, Driver)> {
         let tcp = TcpStream::connect(&self.address).await?;
         tcp.set_nodelay(true)?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
-            None => Box::new(tcp),
-        };
+        let stream = tls::over(tcp, self.tls.clone()).await?;
         let (send, mut connection) = builder().handshake(Cork::new(stream)).await.map_err(io::Error::other)?;
         let pings = connection.ping_pong();
         let driver = tokio::spawn(async move {
