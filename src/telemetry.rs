@@ -3,6 +3,7 @@
 //! Lines go through a bounded queue to a thread that writes them: a reader of our standard output that stands still
 //! costs lines, which are counted, and never PID 1's time.
 
+mod filter;
 mod lines;
 mod writer;
 
@@ -12,27 +13,28 @@ use std::{
     time::Duration,
 };
 
-use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
+pub use self::filter::parse as parse_filter;
 use self::lines::Lines;
 pub(crate) use self::writer::ERASE;
 use crate::config;
 
 static LOG: OnceLock<Lines> = OnceLock::new();
-static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filter is not one.
     #[error(
-        "cannot read WARDEN_LOG_LEVEL={level:?}: {source}; write a level such as \"info\" or a filter such as \"info,h2=warn\""
+        "cannot read WARDEN_LOG_LEVEL={level:?}: {why}; write a level such as \"info\" or a filter such as \"info,h2=warn\""
     )]
     Filter {
         /// As configured.
         level: String,
         /// The parser's words.
-        source: tracing_subscriber::filter::ParseError,
+        why: String,
     },
     /// No thread for the writer.
     #[error("cannot start the log writer: {0}")]
@@ -71,11 +73,11 @@ pub fn is_up() -> bool {
     LOG.get().is_some()
 }
 
-fn filter(text: &str, level: &str) -> Result<EnvFilter, Error> {
-    EnvFilter::try_new(text).map_err(|source| Error::Filter { level: level.to_owned(), source })
+fn filter(text: &str, level: &str) -> Result<Targets, Error> {
+    parse_filter(text).map_err(|why| Error::Filter { level: level.to_owned(), why })
 }
 
-fn start(config: &config::Log, filter: EnvFilter) -> Result<(), Error> {
+fn start(config: &config::Log, filter: Targets) -> Result<(), Error> {
     let lines = Lines::start(config.format, io::stdout().is_terminal(), io::stdout())?;
     LOG.set(lines.clone()).map_err(|_| Error::Twice)?;
     let (filter, handle) = reload::Layer::new(filter);

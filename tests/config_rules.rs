@@ -200,7 +200,7 @@ fn each_kind_of_bad_value_is_said_with_what_would_be_right() {
     let external = ("WARDEN_ENGINE", "external");
     let upstream = ("WARDEN_UPSTREAM", "temporal:7233");
     let postgres = ("POSTGRES_SEEDS", "db");
-    let rows: [(&[(&str, &str)], &str); 26] = [
+    let rows: [(&[(&str, &str)], &str); 27] = [
         (&[SQLITE, ("WARDEN_TOKEN_ISSUER", "a\u{1}b")], "must not be empty and have no control characters"),
         (&[SQLITE, ("WARDEN_NAMESPACES", "x")], "\"x\" is no namespace name; two or more of letters, digits, -_."),
         (&[external], "WARDEN_ENGINE=external needs the frontend as host:port"),
@@ -210,6 +210,7 @@ fn each_kind_of_bad_value_is_said_with_what_would_be_right() {
         (&[external, upstream, ("WARDEN_UPSTREAM_TLS_SERVER_NAME", "x")], "needs WARDEN_UPSTREAM_TLS_CA as well"),
         (&[SQLITE, ("WARDEN_CA_KEY_FILE", "/k")], "needs WARDEN_CA_CERT_FILE as well"),
         (&[SQLITE, ("WARDEN_LOG_LEVEL", "h2=loud")], "is no level or filter ("),
+        (&[SQLITE, ("WARDEN_LOG_LEVEL", "verbose")], "is no level or filter (\"verbose\" is no level)"),
         (&[SQLITE, ("LOG_LEVEL", "loud")], "is no level of Temporal; use one of debug, info"),
         (&[SQLITE, ("WARDEN_AUDIT_STDOUT", "maybe")], "is no switch; write true or false"),
         (&[SQLITE, ("WARDEN_CERT_TTL", "1s")], "is too short; at least 10s"),

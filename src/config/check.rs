@@ -263,7 +263,7 @@ fn docker(p: &mut Parser, raw: &Raw) -> Docker {
 }
 
 fn log(p: &mut Parser, raw: &Raw) -> Log {
-    if let Err(e) = tracing_subscriber::EnvFilter::try_new(&raw.log_level.text) {
+    if let Err(e) = crate::telemetry::parse_filter(&raw.log_level.text) {
         p.refuse(&raw.log_level, format_args!("is no level or filter ({e}); write for example info"));
     }
     Log { format: p.choice(&raw.log_format, &[LogFormat::Text], "text or json"), level: raw.log_level.text.clone() }
