@@ -287,7 +287,7 @@ impl Supervisor {
     fn prepare(&self, spec: ChildSpec, output: OwnedFd) -> io::Result<Launch> {
         let path = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
         let role = Role::Confined { user: spec.user, nofile: spec.nofile };
-        let mut launch = Launch::new(spec.program, spec.args, spec.env, path.as_encoded_bytes(), role)?;
+        let mut launch = Launch::new(spec.program, spec.args, Some(spec.env), path.as_encoded_bytes(), role)?;
         launch.cwd = Some(c_path(spec.cwd)?);
         let output = Arc::new(output);
         let stdin = spec.stdin.unwrap_or_else(|| Arc::clone(&self.null));

@@ -41,8 +41,7 @@ pub fn init_command(signals: Signals, argv: Vec<OsString>) -> i32 {
     // The environment is handed on as it is; the only thing looked at is where programs are.
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     let shown = program.to_string_lossy().into_owned();
-    let launch =
-        Launch::new(program.into(), argv.collect(), env::vars_os().collect(), path.as_encoded_bytes(), Role::Guest);
+    let launch = Launch::new(program.into(), argv.collect(), None, path.as_encoded_bytes(), Role::Guest);
     let started = launch
         .map_err(|e| (e.to_string(), 126))
         .and_then(|launch| process::spawn(&launch).map_err(|e| (e.to_string(), e.exit_code())));

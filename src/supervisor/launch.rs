@@ -21,8 +21,8 @@ pub(super) struct Launch {
     pub(super) programs: Vec<CString>,
     /// Its arguments, the name first.
     pub(super) argv: Vec<CString>,
-    /// Its whole environment.
-    pub(super) env: Vec<CString>,
+    /// Its whole environment; `None` hands on ours as it is.
+    pub(super) env: Option<Vec<CString>>,
     /// Working directory; `None` keeps ours.
     pub(super) cwd: Option<CString>,
     /// Exact numbers of the child's descriptors. With [`Role::Confined`] every other one is closed.
@@ -47,21 +47,22 @@ pub(super) enum Role {
 }
 
 impl Launch {
-    /// Prepares `program` (looked up in `path` when it holds no slash) with its arguments and whole environment.
+    /// Prepares `program` (looked up in `path` when it holds no slash) with its arguments and whole environment, `None`
+    /// for ours.
     pub(super) fn new(
         program: PathBuf,
         args: Vec<OsString>,
-        env: Vec<(OsString, OsString)>,
+        env: Option<Vec<(OsString, OsString)>>,
         path: &[u8],
         role: Role,
     ) -> io::Result<Self> {
         let program = program.into_os_string().into_vec();
-        let env = env.into_iter().map(|(name, value)| assignment(name.into_vec(), Zeroizing::new(value.into_vec())));
+        let env = env.map(|env| strings(env.into_iter().map(|(name, value)| assignment(name, value)))).transpose()?;
         let argv = std::iter::once(program.clone()).chain(args.into_iter().map(OsString::into_vec));
         Ok(Self {
             programs: strings(candidates(program, path).into_iter())?,
             argv: strings(argv)?,
-            env: strings(env)?,
+            env,
             cwd: None,
             fds: Vec::new(),
             role,
@@ -72,12 +73,13 @@ impl Launch {
 /// An environment holds secrets where a child reads nothing else: no copy is left behind here.
 impl Drop for Launch {
     fn drop(&mut self) {
-        std::mem::take(&mut self.env).into_iter().for_each(|line| line.into_bytes().zeroize());
+        self.env.take().into_iter().flatten().for_each(|line| line.into_bytes().zeroize());
     }
 }
 
 /// `NAME=value`, in room for the zero byte that is still to come: growing would leave a copy.
-fn assignment(name: Vec<u8>, value: Zeroizing<Vec<u8>>) -> Vec<u8> {
+fn assignment(name: OsString, value: OsString) -> Vec<u8> {
+    let (name, value) = (name.into_vec(), Zeroizing::new(value.into_vec()));
     let mut line = Vec::with_capacity(name.len() + value.len() + 2);
     line.extend_from_slice(&name);
     line.push(b'=');

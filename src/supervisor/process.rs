@@ -3,12 +3,14 @@
 //! Between fork and exec only async-signal-safe calls are made, on memory prepared before the fork: another thread
 //! (the log writer) may have held any lock at that instant. A failure travels back through a close-on-exec pipe.
 
+mod confine;
 mod first;
 
 use std::{
     ffi::CString,
     fs::{self, File},
     io::Read,
+    mem::MaybeUninit,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     ptr,
     sync::{
@@ -19,10 +21,8 @@ use std::{
 
 use nix::{errno::Errno, fcntl::OFlag, libc, unistd};
 
-use super::{
-    launch::{Launch, Role},
-    spec::User,
-};
+use self::confine::{confine, keep_only};
+use super::launch::{Launch, Role};
 use crate::signals::Signals;
 
 /// A start that failed, and where.
@@ -76,7 +76,6 @@ steps! {
 pub(super) fn spawn(launch: &Launch) -> Result<unistd::Pid, SpawnError> {
     let fork_failed = |errno| SpawnError { step: Step::Fork, errno };
     let argv = pointers(&launch.argv);
-    let env = pointers(&launch.env);
     let above = launch.fds.iter().map(|(target, _)| target + 1).max().unwrap_or(3).max(3);
     let parent = unistd::getpid().as_raw();
     let (read, write) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(fork_failed)?;
@@ -84,17 +83,17 @@ pub(super) fn spawn(launch: &Launch) -> Result<unistd::Pid, SpawnError> {
         launch,
         shell: [c"/bin/sh".as_ptr()].into_iter().chain(argv.iter().copied()).collect(),
         argv,
-        env,
+        env: launch.env.as_deref().map(pointers),
         above,
         moved: vec![-1; launch.fds.len()],
         parent,
         report: write.as_raw_fd(),
     };
-    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
+    let mut stack = [MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
     // SAFETY: the child runs `child` alone, on a stack of its own that grows down from its end, and never returns. `start`
     // and the stack outlive it where memory is shared (CLONE_VFORK: this thread sleeps until the child is its program).
     let pid = unsafe {
-        let top = stack.as_mut_ptr().add(stack.capacity());
+        let top = stack.as_mut_ptr_range().end;
         libc::clone(child, top.cast(), start.launch.role.sharing() | libc::SIGCHLD, (&raw mut start).cast())
     };
     drop(write);
@@ -105,8 +104,13 @@ pub(super) fn spawn(launch: &Launch) -> Result<unistd::Pid, SpawnError> {
     }
 }
 
-/// Bytes of the child's stack; it calls nothing deep.
-const STACK: usize = 64 << 10;
+/// Bytes of the child's stack, which is a part of ours; it calls nothing deep.
+const STACK: usize = 16 << 10;
+
+unsafe extern "C" {
+    /// The environment this process was started with (environ(7)), which nobody changes.
+    static environ: *const *const libc::c_char;
+}
 
 /// Everything the child uses, made before it exists.
 struct Start<'a> {
@@ -115,7 +119,8 @@ struct Start<'a> {
     argv: Vec<*const libc::c_char>,
     /// `/bin/sh` and then `argv`, whose first the child replaces by the script's path.
     shell: Vec<*const libc::c_char>,
-    env: Vec<*const libc::c_char>,
+    /// `None`: our own.
+    env: Option<Vec<*const libc::c_char>>,
     /// First descriptor number above every target.
     above: RawFd,
     moved: Vec<RawFd>,
@@ -243,28 +248,6 @@ unsafe fn place(fds: &[(RawFd, Arc<OwnedFd>)], above: RawFd, moved: &mut [RawFd]
     Ok(())
 }
 
-/// Closes what is not in the map; above it by close-on-exec, so that a failed exec can still be reported.
-///
-/// # Safety
-/// As [`become_program`].
-unsafe fn keep_only(fds: &[(RawFd, Arc<OwnedFd>)], above: RawFd) {
-    const CLOEXEC: libc::c_uint = 1 << 2;
-    // SAFETY: acts on descriptor numbers of this process, a fork that is about to execute another program.
-    unsafe {
-        for fd in 0..above {
-            if !fds.iter().any(|(target, _)| *target == fd) {
-                libc::close(fd);
-            }
-        }
-        if libc::syscall(libc::SYS_close_range, above, libc::c_uint::MAX, CLOEXEC) < 0 {
-            // Before Linux 5.11. What PID 1 opened is close-on-exec already; this is for what it inherited.
-            for fd in above..4096 {
-                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
-            }
-        }
-    }
-}
-
 /// A descriptor that [`place`] put there, seen from the child: to be taken first thing in the process, before it opens
 /// any of its own. `None` when there is none, or when it was taken before.
 pub fn inherited(number: RawFd) -> Option<OwnedFd> {
@@ -278,63 +261,6 @@ pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// No privilege, no way to one, and no life after PID 1.
-///
-/// # Safety
-/// As [`become_program`].
-unsafe fn confine(user: Option<User>, nofile: Option<u64>, parent: i32) -> Result<(), (Step, i32)> {
-    // SAFETY: raw system calls with integers and pointers to locals. Raw, because the C library's set*id functions
-    // would try to signal threads that exist only in the parent.
-    unsafe {
-        libc::umask(0o027);
-        // One byte, not none: a core_pattern that is a pipe ignores 0, but for 1 it refuses (coredump.c of the kernel).
-        limit(libc::RLIMIT_CORE as _, 1)?;
-        if let Some(files) = nofile {
-            limit(libc::RLIMIT_NOFILE as _, files)?;
-        }
-        for capability in 0..64 {
-            // Needs SETPCAP, which a hardened container does not give; no_new_privs below is the guarantee.
-            libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
-        }
-        if let Some(User { uid, gid }) = user {
-            check(Step::Groups, libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()))?;
-            check(Step::Gid, libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
-            check(Step::Uid, libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
-        }
-        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-        check(Step::Capabilities, empty_capabilities())?;
-        check(Step::Capabilities, libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-        // After the uid change, which clears it; then the check, because the parent may have ended just before.
-        check(Step::Parent, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
-        if libc::getppid() != parent { Err((Step::Parent, libc::ESRCH)) } else { Ok(()) }
-    }
-}
-
-/// # Safety
-/// As [`become_program`].
-unsafe fn limit(resource: libc::c_int, wanted: u64) -> Result<(), (Step, i32)> {
-    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `now` is a valid rlimit for both calls. Raising the hard limit takes a privilege we do not keep.
-    unsafe {
-        check(Step::Limits, libc::getrlimit(resource as _, &raw mut now))?;
-        now.rlim_cur = wanted.min(now.rlim_max);
-        now.rlim_max = now.rlim_cur;
-        check(Step::Limits, libc::setrlimit(resource as _, &raw const now)).map(drop)
-    }
-}
-
-/// `capset` with version 3 and all bits off.
-///
-/// # Safety
-/// As [`become_program`].
-unsafe fn empty_capabilities() -> libc::c_long {
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = [VERSION_3, 0];
-    let sets = [0_u32; 6];
-    // SAFETY: header and data have the layout of capset(2), version 3: two words, and two times three words.
-    unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }
-}
-
 /// Tries each candidate as `execvp` does: an unreadable one does not hide a later one, but is remembered; a script that
 /// names no interpreter is the shell's.
 ///
@@ -342,16 +268,18 @@ unsafe fn empty_capabilities() -> libc::c_long {
 /// As [`become_program`].
 unsafe fn execute(start: &mut Start<'_>) -> i32 {
     let mut refused = libc::ENOENT;
+    // SAFETY: set by the C library before `main`, and never written to after.
+    let env = start.env.as_ref().map_or(unsafe { environ }, |env| env.as_ptr());
     for program in &start.launch.programs {
         // SAFETY: three null-terminated strings or arrays prepared before the fork.
-        unsafe { libc::execve(program.as_ptr(), start.argv.as_ptr(), start.env.as_ptr()) };
+        unsafe { libc::execve(program.as_ptr(), start.argv.as_ptr(), env) };
         match Errno::last_raw() {
             libc::ENOENT | libc::ENOTDIR => {}
             libc::EACCES => refused = libc::EACCES,
             libc::ENOEXEC if start.launch.role == Role::Guest => {
                 start.shell[1] = program.as_ptr();
                 // SAFETY: as above.
-                unsafe { libc::execve(start.shell[0], start.shell.as_ptr(), start.env.as_ptr()) };
+                unsafe { libc::execve(start.shell[0], start.shell.as_ptr(), env) };
                 return libc::ENOEXEC;
             }
             other => return other,
