@@ -20,6 +20,7 @@ ENV AARCH64_UNKNOWN_LINUX_MUSL_JEMALLOC_SYS_WITH_LG_PAGE=16
 WORKDIR /build
 # The dependencies are a layer of their own: it is rebuilt only when Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY .cargo .cargo
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
  && cargo build --release --locked --target "$(uname -m)-unknown-linux-musl" \
  && rm -rf src

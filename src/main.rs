@@ -1,12 +1,18 @@
 //! The executable: see [`temporal_warden`].
 
+#[cfg(target_env = "musl")]
+mod memory;
+
 use std::process::ExitCode;
 
-/// With musl's own allocator, which has one lock for all threads, a call costs several times the CPU.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: memory::ByProcess = memory::ByProcess::new();
 
 fn main() -> ExitCode {
+    #[cfg(target_env = "musl")]
+    if std::env::args_os().nth(1).is_some_and(|command| command == "gateway") {
+        ALLOCATOR.serve_threads();
+    }
     temporal_warden::cli::main(std::env::args_os().collect())
 }
