@@ -1,17 +1,21 @@
-//! Holds what is written to the upstream until the tasks that are ready now have had their turn.
+//! Holds what is written to the upstream until no other task of this worker is ready.
 //!
 //! h2 writes at the end of each turn of a connection. grpc-go sends a ping with nearly every answer, to measure the way:
-//! its pong would be written, and the upstream woken for it, before the call whose answer came along is told. Held for one
-//! turn it leaves after that answer, and in one record with the requests that come meanwhile.
+//! its pong would be written, and the upstream woken for it, before the client has the answer that came along: that takes
+//! turns of the call, of the audit log and of the client's connection. Held it leaves after the answer, and in one record
+//! with the requests that come meanwhile.
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::yield_now,
+};
 
 /// Bytes held at most: what fits into one record of TLS (RFC 8446 §5.1).
 const FULL: usize = 16 << 10;
@@ -20,7 +24,7 @@ const FULL: usize = 16 << 10;
 pub(super) struct Cork<S> {
     stream: S,
     held: BytesMut,
-    /// The turn is over: the next flush writes.
+    /// The others have had their turns, or will have had them: the next flush writes.
     due: bool,
 }
 
@@ -60,7 +64,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.held.is_empty() && !self.due {
             self.due = true;
-            cx.waker().wake_by_ref();
+            // Wakes this task when nothing else is left to run. What it says now is no news.
+            let _ = pin!(yield_now()).poll(cx);
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_held(cx))?;
