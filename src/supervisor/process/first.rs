@@ -1,7 +1,7 @@
 //! What happens before `main`: as PID 1, signals are blocked.
 //!
-//! The kernel drops a signal for a PID 1 that neither blocks nor handles it. Between the exec and `main` lie the
-//! preparations of the allocator and of the runtime, which take longer than everything before them.
+//! The kernel drops a signal for a PID 1 that neither blocks nor handles it. Between the C library's start and `main` lie the
+//! preparations of the cryptographic library and of the runtime.
 
 use std::{
     ptr,
