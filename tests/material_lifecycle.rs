@@ -216,6 +216,21 @@ fn a_mode_that_drifted_is_put_right_in_place() {
 }
 
 #[test]
+fn a_folder_that_others_may_write_is_closed_to_them_from_the_first_start_on() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scene = Scene::new();
+    fs::create_dir_all(scene.dir()).unwrap();
+    for mode in [0o777, 0o2775] {
+        fs::set_permissions(scene.dir(), fs::Permissions::from_mode(mode)).unwrap();
+        let (_, events) = scene.start();
+        let words = format!("mode of {} set to {:04o} (was {mode:04o})", scene.dir().display(), mode & !0o022);
+        assert!(events.iter().any(|event| event.to_string() == words), "{words}: {events:?}");
+        assert_eq!(fs::metadata(scene.dir()).unwrap().mode() & 0o7777, mode & !0o022);
+    }
+    assert!(scene.start().1.is_empty());
+}
+
+#[test]
 fn flat_files_of_an_older_setup_become_a_generation_with_the_same_bytes() {
     let old = Scene::new();
     old.start();

@@ -208,7 +208,9 @@ fn a_file_of_another_user_is_refused_by_name() {
     refused("temporal-client.key", "belongs to uid 1000, not to uid 0", |s| {
         chown(s.path("temporal-client.key"), Some(1000), None).unwrap();
     });
-    refused("", "belongs to uid 1000 (chown 0 it)", |s| chown(s.dir(), Some(1000), None).unwrap());
+    refused("", "belongs to uid 1000, not to uid 0; give it back (chown -R 0 on its volume)", |s| {
+        chown(s.dir(), Some(1000), None).unwrap()
+    });
 }
 
 #[test]
@@ -222,7 +224,9 @@ fn links_folders_and_pipes_at_our_names_are_never_followed() {
             std::os::unix::fs::symlink(&target, s.path(name)).unwrap();
         });
     }
-    refused("..data", "names ..g0, which is gone", |s| fs::remove_dir_all(s.path("..g0")).unwrap());
+    refused("..data", "names ..g0, which is gone; restore ..g0, point the link to a ..gN that is there", |s| {
+        fs::remove_dir_all(s.path("..g0")).unwrap()
+    });
     refused("ca.crt", "is not a regular file; move it away and start again", |s| {
         fs::remove_file(s.path("ca.crt")).unwrap();
         fs::create_dir(s.path("ca.crt")).unwrap();

@@ -80,6 +80,11 @@ impl Dir {
         self.sub(name)
     }
 
+    /// Its own path, for messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Path of an entry, for messages.
     pub(super) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -93,7 +93,9 @@ impl Generations {
         let dir = Dir::open(path)?;
         let stat = dir.stat()?;
         if stat.st_uid != own_uid() && stat.st_uid != 0 {
-            return Err(Error::foreign(path, format!("belongs to uid {} (chown {} it)", stat.st_uid, own_uid())));
+            let (found, own) = (stat.st_uid, own_uid());
+            let fix = format!("give it back (chown -R {own} on its volume), or mount another volume there");
+            return Err(Error::foreign_but(path, format!("belongs to uid {found}, not to uid {own}"), fix));
         }
         Ok(Self { dir, foreign: Foreign::Refuse })
     }
@@ -120,11 +122,11 @@ impl Generations {
         let mut snapshot = Snapshot { generation: self.current()?, ..Snapshot::default() };
         if let Some(generation) = snapshot.generation {
             if self.dir.entry(&folder(generation))? != Entry::Directory {
-                let what = format!(
-                    "names {}, which is gone: restore it, or point it to a generation that is there",
-                    folder(generation)
+                let gone = folder(generation);
+                let fix = format!(
+                    "restore {gone}, point the link to a ..gN that is there (ln -sfn), or empty the folder to start over with a new CA"
                 );
-                return Err(Error::foreign(&self.dir.at(DATA), what));
+                return Err(Error::foreign_but(&self.dir.at(DATA), format!("names {gone}, which is gone"), fix));
             }
             (snapshot.files, snapshot.unproven) = self.read(generation)?;
         } else if self.foreign == Foreign::Refuse {

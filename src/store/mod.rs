@@ -46,12 +46,14 @@ pub enum Error {
         waited: Duration,
     },
     /// Something in the folder that the warden did not put there and will not follow or overwrite.
-    #[error("{} {what}; move it away and start again", path.display())]
+    #[error("{} {what}; {fix}", path.display())]
     Foreign {
         /// What it is about.
         path: PathBuf,
         /// What it is.
         what: String,
+        /// What to do.
+        fix: String,
     },
     /// The link that says which generation is live is gone, and the generations are not.
     #[error(
@@ -97,7 +99,12 @@ impl Error {
     }
 
     fn foreign(path: &Path, what: impl Into<String>) -> Self {
-        Self::Foreign { path: path.to_owned(), what: what.into() }
+        Self::foreign_but(path, what, "move it away and start again")
+    }
+
+    /// With something else to do than to move it away.
+    fn foreign_but(path: &Path, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::Foreign { path: path.to_owned(), what: what.into(), fix: fix.into() }
     }
 }
 
@@ -113,6 +120,7 @@ fn advice(source: &io::Error) -> String {
         },
         Some(libc::ELOOP) => "; it is a link the warden did not make and does not follow: move it away".to_owned(),
         Some(libc::ENOTDIR) => "; a folder must be there".to_owned(),
+        Some(libc::EISDIR) => "; a folder is in its place: move it away".to_owned(),
         _ => String::new(),
     }
 }

@@ -13,6 +13,8 @@ use super::{
 
 /// Generations kept behind the current one, for readers that are still in them.
 const KEPT: u64 = 2;
+/// Whoever may write a folder may exchange the links in it.
+const WRITE_OF_OTHERS: u32 = 0o022;
 
 impl Generations {
     /// Removes what an interrupted writer left; answers with the current generation.
@@ -80,9 +82,17 @@ impl Generations {
         Ok(())
     }
 
-    /// Lets us read what is ours again, whatever its mode became; answers with what it did.
+    /// Lets us read what is ours again, whatever its mode became, and nobody else exchange the links beside it; answers
+    /// with what it did.
     pub fn open_up(&self) -> Result<Vec<String>, Error> {
         let mut done = Vec::new();
+        let stat = self.dir.stat()?;
+        // A folder of somebody else's is not ours to close: that user was given it on purpose.
+        if stat.st_mode & WRITE_OF_OTHERS != 0 && stat.st_uid == super::own_uid() {
+            let (mode, before) = (stat.st_mode & 0o7777 & !WRITE_OF_OTHERS, stat.st_mode & 0o7777);
+            self.dir.chmod(mode)?;
+            done.push(format!("mode of {} set to {mode:04o} (was {before:04o})", self.dir.path().display()));
+        }
         if let Some(generation) = self.current()? {
             open_up(&self.dir, &folder(generation), DEPTH, &mut done)?;
         }
