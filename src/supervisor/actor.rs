@@ -203,7 +203,10 @@ impl Supervisor {
             Action::Terminate(id, why) => self.slots[id].terminate(why),
             Action::Kill(id, waited) => {
                 let slot = &self.slots[id];
-                tracing::warn!(child = slot.child.name, waited = ?waited, "did not end in time: killing it");
+                match waited {
+                    Some(_) => tracing::warn!(child = slot.child.name, ?waited, "did not end in time: killing it"),
+                    None => tracing::warn!(child = slot.child.name, "killing it: asked to stop a second time"),
+                }
                 slot.pid.into_iter().for_each(|pid| send(-pid, libc::SIGKILL));
             }
             // The group can't be another's yet: pids are given in sequence, and its leader was reaped just now.

@@ -91,8 +91,8 @@ pub(super) enum Action {
     Ask(Id, Why),
     /// SIGTERM and SIGCONT to its group; the reason is for the log.
     Terminate(Id, Why),
-    /// SIGKILL to its group; this limit has passed.
-    Kill(Id, Duration),
+    /// SIGKILL to its group; this limit has passed, or nobody wants to wait.
+    Kill(Id, Option<Duration>),
     /// SIGKILL to what a dead child left in its group, so that its successor finds a clean place.
     KillLeftovers(Id),
     /// Say that it failed and when it is started again.
@@ -202,7 +202,7 @@ impl Table {
             Event::Answered(id) => self.children[id].probes = 0,
             Event::Ended(id, exit) => self.ended(id, exit, now, jitter, &mut out),
             Event::Restart(id) => self.restart(id, now, &mut out),
-            Event::Stop if self.stop.is_some() => self.kill_all(now, &mut out),
+            Event::Stop if self.stop.is_some() => self.kill_all(None, now, &mut out),
             Event::Stop => self.begin_stop(0, now, &mut out),
             Event::Abandon(code) if self.stop.is_none() => self.begin_stop(code, now, &mut out),
             Event::Abandon(_) => {}
@@ -318,9 +318,8 @@ impl Table {
         }
     }
 
-    fn kill_all(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn kill_all(&mut self, waited: Option<Duration>, now: Instant, out: &mut Vec<Action>) {
         let Some(stop) = &mut self.stop else { return };
-        let waited = self.limits.stop_timeout;
         for (id, child) in self.children.iter_mut().enumerate().filter(|(_, c)| c.state.alive()) {
             (child.state, child.step, child.deadline) = (State::Stopping, Step::Killed, None);
             stop.killed();
@@ -345,7 +344,7 @@ impl Table {
                 (State::Stopping, Step::Terminated) => {
                     child.step = Step::Killed;
                     self.stop.iter_mut().for_each(Stop::killed);
-                    out.push(Action::Kill(id, child.policy.term_limit));
+                    out.push(Action::Kill(id, Some(child.policy.term_limit)));
                 }
                 _ => {}
             }
@@ -353,7 +352,7 @@ impl Table {
         match &self.stop {
             Some(stop) if stop.deadline > now => {}
             Some(Stop { stage: Stage::Killed, code, .. }) => out.push(Action::Exit(*code)),
-            Some(_) => self.kill_all(now, out),
+            Some(_) => self.kill_all(Some(self.limits.stop_timeout), now, out),
             None => {}
         }
     }

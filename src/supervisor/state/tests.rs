@@ -114,7 +114,7 @@ fn a_deaf_child_is_asked_then_terminated_then_killed_and_the_code_tells() {
     let mut table = table(now);
     table.on(Event::Stop, now, 0.0);
     assert_eq!(table.on(Event::Tick, now + 5 * SECOND, 0.0), [Action::Terminate(GATEWAY, Why::AskedTooLong)]);
-    assert_eq!(table.on(Event::Tick, now + 6 * SECOND, 0.0), [Action::Kill(GATEWAY, SECOND)]);
+    assert_eq!(table.on(Event::Tick, now + 6 * SECOND, 0.0), [Action::Kill(GATEWAY, Some(SECOND))]);
     table.on(Event::Ended(GATEWAY, Exit::Signal(9)), now, 0.0);
     table.on(Event::Ended(ENGINE, Exit::Code(0)), now, 0.0);
     assert_eq!(table.on(Event::Empty, now, 0.0), [Action::Exit(137)]);
@@ -126,8 +126,7 @@ fn a_second_stop_kills_every_child_and_the_rest() {
     let mut table = table(now);
     table.on(Event::Stop, now, 0.0);
     let again = table.on(Event::Stop, now, 0.0);
-    let waited = limits().stop_timeout;
-    assert_eq!(again, [Action::Kill(GATEWAY, waited), Action::Kill(ENGINE, waited), Action::KillRest]);
+    assert_eq!(again, [Action::Kill(GATEWAY, None), Action::Kill(ENGINE, None), Action::KillRest]);
 }
 
 #[test]
