@@ -157,6 +157,17 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn what_cannot_be_read_is_compared_with_nothing_and_what_is_compared_is_named() {
+    for (name, value) in [("WARDEN_STOP_TIMEOUT", "1x"), ("WARDEN_CA_TTL", "long"), ("WARDEN_BACKOFF_CAP", "-1")] {
+        let seen = errors(&[SQLITE, (name, value)], &[]);
+        assert!(seen.len() == 1 && seen[0].starts_with(name), "{seen:#?}");
+    }
+    let seen = errors(&[SQLITE, ("WARDEN_STOP_TIMEOUT", "5s")], &[]);
+    let words = "WARDEN_DRAIN_TIMEOUT=\"10s\" (default): must be shorter than WARDEN_STOP_TIMEOUT=\"5s\" (environment)";
+    assert_eq!(seen, [words]);
+}
+
+#[test]
 fn a_named_file_that_is_missing_is_an_error_the_default_one_is_not() {
     assert!(errors(&[SQLITE, ("WARDEN_CONFIG_FILE", "/nowhere.toml")], &[])[0].contains("/nowhere.toml"));
 }

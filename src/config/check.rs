@@ -272,8 +272,8 @@ fn log(p: &mut Parser, raw: &Raw) -> Log {
 /// Settings that are good alone and bad together.
 fn relations(p: &mut Parser, raw: &Raw, config: &Config) {
     let (certs, gateway, supervisor) = (&config.certs, &config.gateway, &config.supervisor);
-    if certs.cert_ttl >= certs.ca_ttl {
-        p.refuse(&raw.cert_ttl, "must be shorter than WARDEN_CA_TTL");
+    if certs.cert_ttl >= certs.ca_ttl && p.are_good(&[&raw.cert_ttl, &raw.ca_ttl]) {
+        p.refuse(&raw.cert_ttl, format_args!("must be shorter than {}", raw.ca_ttl.shown()));
     }
     if config.tokens.binding && !config.tls_enabled {
         p.refuse(
@@ -281,11 +281,13 @@ fn relations(p: &mut Parser, raw: &Raw, config: &Config) {
             "needs TEMPORAL_TLS_ENABLED=true: without client certificates no token could pass",
         );
     }
-    if gateway.drain_timeout >= supervisor.stop_timeout {
-        p.refuse(&raw.drain_timeout, "must be shorter than WARDEN_STOP_TIMEOUT");
+    let stops = [&raw.drain_timeout, &raw.stop_timeout];
+    if gateway.drain_timeout >= supervisor.stop_timeout && p.are_good(&stops) {
+        p.refuse(&raw.drain_timeout, format_args!("must be shorter than {}", raw.stop_timeout.shown()));
     }
-    if supervisor.backoff_base > supervisor.backoff_cap {
-        p.refuse(&raw.backoff_base, "must not be longer than WARDEN_BACKOFF_CAP");
+    let pauses = [&raw.backoff_base, &raw.backoff_cap];
+    if supervisor.backoff_base > supervisor.backoff_cap && p.are_good(&pauses) {
+        p.refuse(&raw.backoff_base, format_args!("must not be longer than {}", raw.backoff_cap.shown()));
     }
     if gateway.uid == config.temporal.uid {
         p.refuse(&raw.gateway_uid, "must differ from WARDEN_TEMPORAL_UID: neither may read the other's memory");

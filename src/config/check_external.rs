@@ -169,11 +169,12 @@ fn fetched(p: &mut Parser, raw: &Raw, ca: Option<String>) -> Fetched {
     let refresh = p.duration_from(&raw.external_refresh, SECOND);
     let retry = p.duration_from(&raw.external_retry, SECOND);
     let stale = p.duration_from(&raw.external_stale, SECOND);
-    if retry > refresh {
-        p.refuse(&raw.external_retry, "must not be longer than WARDEN_EXTERNAL_REFRESH");
+    let longest = raw.external_refresh.shown();
+    if retry > refresh && p.are_good(&[&raw.external_retry, &raw.external_refresh]) {
+        p.refuse(&raw.external_retry, format_args!("must not be longer than {longest}"));
     }
-    if stale < refresh {
-        p.refuse(&raw.external_stale, "must not be shorter than WARDEN_EXTERNAL_REFRESH");
+    if stale < refresh && p.are_good(&[&raw.external_stale, &raw.external_refresh]) {
+        p.refuse(&raw.external_stale, format_args!("must not be shorter than {longest}"));
     }
     Fetched {
         url: setting.text.clone(),

@@ -20,6 +20,12 @@ impl Parser {
         self.0.push(format!("{}: {why}", setting.shown()));
     }
 
+    /// Whether all of these could be read: a stand-in is compared with nothing.
+    pub(super) fn are_good(&self, settings: &[&Setting]) -> bool {
+        let refused = |setting: &&Setting| self.0.iter().any(|line| line.starts_with(&setting.shown()));
+        !settings.iter().any(refused)
+    }
+
     /// A switch.
     pub(super) fn switch(&mut self, setting: &Setting) -> bool {
         match setting.text.to_ascii_lowercase().as_str() {
