@@ -56,10 +56,16 @@ impl Client {
             Ok(Err(Error::DockerResponseServerError { status_code, message })) => {
                 Err(Refusal::Failed { what, reason: format!("{status_code} {message}") })
             }
-            Ok(Err(e)) => Err(Refusal::Unreachable { endpoint: self.endpoint.clone(), reason: e.to_string() }),
+            Ok(Err(e)) => Err(Refusal::Unreachable { endpoint: self.endpoint.clone(), reason: innermost(&e) }),
             Err(_) => Err(Refusal::Failed { what, reason: format!("no answer within {limit:?}") }),
         }
     }
+}
+
+/// The cause behind all wrappings: `Connection refused`, not the names of the libraries it went through.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().unwrap_or(error).to_string()
 }
 
 impl Engine for Client {
@@ -144,5 +150,17 @@ fn seen(found: ContainerInspectResponse) -> Seen {
         health,
         restart_policy: policy.map(|name| name.to_string()).unwrap_or_default(),
         stop_signal: found.config.and_then(|config| config.stop_signal).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_said_without_the_names_of_libraries() {
+        let client = Client::new(&"tcp://127.0.0.1:1".parse().unwrap()).unwrap();
+        let why = client.list().await.unwrap_err().to_string();
+        assert_eq!(why, "Docker cannot be reached at tcp://127.0.0.1:1: Connection refused (os error 111)");
     }
 }
