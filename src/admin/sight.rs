@@ -35,10 +35,17 @@ fn words(holder: &Holder, now: OffsetDateTime) -> String {
         }
         (_, Does::Serves) => return format!("STILL SERVES THE ONE BEFORE: serial {serial}"),
         (Held::Current, Does::Connects) => "holds the current certificate".to_owned(),
+        // Not an accusation: it may have read its files since.
+        (Held::Before, Does::Connects) if holder.connections == 0 => {
+            format!("last seen with the one before, serial {serial}")
+        }
         (Held::Before, Does::Connects) => format!("STILL HOLDS THE ONE BEFORE: serial {serial}"),
         (Held::Own, Does::Connects) => format!("holds a certificate of its own: serial {serial}"),
     };
     match (holder.connections, holder.seen) {
+        (0, Some(at)) if which.starts_with("last seen") => {
+            format!("{which} (not connected, {} ago)", short(now - at))
+        }
         (0, Some(at)) => format!("{which} (not connected, last seen {} ago)", short(now - at)),
         (1, _) => format!("{which} (1 connection)"),
         (count, _) => format!("{which} ({count} connections)"),
@@ -82,6 +89,8 @@ mod tests {
         assert_eq!(behind, "STILL HOLDS THE ONE BEFORE: serial 1f (1 connection)");
         let away = words(&holder(Held::Current, Does::Connects, 0), NOW);
         assert_eq!(away, "holds the current certificate (not connected, last seen 3m 0s ago)");
+        let gone = words(&holder(Held::Before, Does::Connects, 0), NOW);
+        assert_eq!(gone, "last seen with the one before, serial 1f (not connected, 3m 0s ago)");
         assert_eq!(words(&holder(Held::Before, Does::Serves, 0), NOW), "STILL SERVES THE ONE BEFORE: serial 1f");
     }
 
