@@ -177,6 +177,7 @@ async fn start(source: Source, loaded: Loaded, signals: Signals) -> Result<(Rc<W
     doors::runtime_dir(&config.runtime_dir)?;
     let doors = doors::Doors::open(&config)?;
     let rules = policy::read(&config)?;
+    policy::say(&config, &rules);
     let audit = AuditLog::open(&config)?;
     audit.journal.note(Act::Start, By::Itself, &format!("temporal-warden {}", env!("CARGO_PKG_VERSION")));
     let control = admin::bind(&config.runtime_dir)?;

@@ -124,6 +124,22 @@ async fn diff_tells_what_a_reload_would_do_and_the_reload_restarts_only_who_must
 }
 
 #[tokio::test]
+async fn a_storm_of_sighup_costs_a_few_reloads_and_the_last_state_is_in_force() {
+    let backend = Backend::start().await;
+    let running = Running::start(Scene::new(&backend.address.to_string()), "").await;
+    for _ in 0..50 {
+        running.warden.signal(Signal::SIGHUP);
+        sleep(Duration::from_millis(1)).await;
+    }
+    running.write("max_streams = 77\n");
+    running.warden.signal(Signal::SIGHUP);
+    let said = || running.said();
+    running.until("what came last", |_| said().contains("WARDEN_MAX_STREAMS: \"4000\" -> \"77\"")).await;
+    let reloads = said().lines().filter(|line| line.contains("reload: ")).count();
+    assert!((2..30).contains(&reloads), "{reloads} reloads");
+}
+
+#[tokio::test]
 async fn what_the_gateway_refuses_is_put_back_loudly_and_it_goes_on_serving() {
     let backend = Backend::start().await;
     let running = Running::start(Scene::new(&backend.address.to_string()), "").await;

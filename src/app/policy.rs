@@ -36,9 +36,14 @@ pub(super) fn read(config: &Config) -> Result<Vec<Rule>, PolicyError> {
     let rules = parse(&text).map_err(|errors| PolicyError::Wrong {
         wrong: errors.into_iter().map(|error| format!("{}: {error}", path.display())).collect(),
     })?;
-    let methods: usize = rules.iter().map(|rule| rule.methods.len()).sum();
-    info!("{}: {} rules open {methods} methods", path.display(), rules.len());
     Ok(rules)
+}
+
+/// What the file opens, for the log.
+pub(super) fn say(config: &Config, rules: &[Rule]) {
+    let Some(path) = &config.gateway.policy_file else { return };
+    let methods: usize = rules.iter().map(|rule| rule.methods.len()).sum();
+    info!(rules = rules.len(), methods, "in force: {}", path.display());
 }
 
 /// Reads it again and brings what changed into force; a file that can't be used changes nothing.
@@ -46,6 +51,7 @@ pub(super) async fn reload(warden: &Rc<Warden>) {
     match read(&warden.config()) {
         Ok(rules) if rules == *warden.rules.borrow() => {}
         Ok(rules) => {
+            say(&warden.config(), &rules);
             warden.rules.replace(rules);
             if let Err(reason) = desk::publish_again(warden).await {
                 warn!("the policy did not come into force: {reason}");

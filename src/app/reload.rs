@@ -3,7 +3,7 @@
 //!
 //! Only settings are ever put back. Certificates, trust and revocations stay those of the newest generation.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use tokio::{
     sync::Mutex,
@@ -40,6 +40,8 @@ pub(super) struct InForce {
 /// Reloads, one after the other.
 pub(super) struct Reloads {
     turn: Mutex<Course>,
+    /// One waits for its turn: it will read all that is new by then.
+    waits: Cell<bool>,
 }
 
 /// What a reload begins with.
@@ -53,7 +55,8 @@ struct Course {
 impl Reloads {
     /// What PID 1 started with counts as healthy: there is nothing before it.
     pub(super) fn new(loaded: Rc<Loaded>, boot: Rc<ThisBoot>) -> Self {
-        Self { turn: Mutex::new(Course { healthy: InForce { loaded, boot }, watch: None }) }
+        let turn = Mutex::new(Course { healthy: InForce { loaded, boot }, watch: None });
+        Self { turn, waits: Cell::new(false) }
     }
 
     /// Whether one is under way, or what it restarted is not healthy yet.
@@ -72,12 +75,20 @@ pub(super) fn diff(warden: &Warden) -> Result<Vec<String>, String> {
     }
 }
 
+/// SIGHUP. While one waits for its turn another has nothing to add, so that a storm of them costs two reloads.
+pub(super) async fn hang_up(warden: &Rc<Warden>) {
+    if !warden.reloads.waits.replace(true) {
+        let _ = reload(warden, None).await;
+    }
+}
+
 /// Reads everything again. Certificates and the audit log are looked at whatever comes of the configuration.
 pub(super) async fn reload(warden: &Rc<Warden>, mut asker: Option<&mut Server>) -> Result<(), String> {
     info!(
         "reload: configuration, certificates, tokens, the policy file and the place of the audit log are looked at again"
     );
     let mut course = warden.reloads.turn.lock().await;
+    warden.reloads.waits.set(false);
     let changes = take_over(warden);
     let made = desk::make(warden, Request::MakeMissing, None).await;
     let done = match changes {

@@ -199,7 +199,7 @@ pub(super) fn outside(warden: &Rc<Warden>, event: Outside) {
         Outside::Hup => {
             warden.audit.journal.note(Act::Reload, By::Hangup, "");
             let warden = warden.clone();
-            spawn_local(async move { drop(reload::reload(&warden, None).await) });
+            spawn_local(async move { reload::hang_up(&warden).await });
         }
         Outside::Stopping => {
             warden.audit.journal.note(Act::Stop, By::Itself, "");
