@@ -157,6 +157,35 @@ fn inspect_says_what_the_gateway_would() {
 }
 
 #[test]
+fn a_token_that_is_outside_the_container_comes_by_standard_input() {
+    let scene = Scene::new("127.0.0.1:1");
+    let token = scene.read("client-token.jwt");
+    let file = scene.folder.path().join("outside.jwt");
+    fs::write(&file, format!("{token}\n")).unwrap();
+    let given = |args: &[&str]| scene.command(args).stdin(fs::File::open(&file).unwrap()).output().unwrap();
+    let seen = given(&["token", "inspect", "-", "--can", "StartWorkflowExecution"]);
+    assert!(seen.status.success(), "{seen:?}");
+    assert!(given(&["token", "revoke", "-"]).status.success());
+    let jti = claimed(&token).unwrap()["jti"].clone();
+    assert_eq!(scene.revocations()["jti"], serde_json::json!([jti]));
+    assert!(scene.refused(&["token", "revoke", "-"]).contains("three parts"), "nothing came");
+}
+
+#[test]
+fn a_life_and_a_name_that_are_none_are_a_wrong_use_of_the_command() {
+    let scene = Scene::new("127.0.0.1:1");
+    for (name, value, words) in [
+        ("--ttl", "0", "it would have ended before it begins; write for example 30d or 12h"),
+        ("--ttl", "soon", "expected number at 0; write for example 30d or 12h"),
+        ("--subject", "", "a value is required"),
+    ] {
+        let output = scene.run(&["token", "mint", "--scope", "temporal-client", name, value]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(name) && said.contains(words), "{said}");
+    }
+}
+
+#[test]
 fn a_minted_token_says_what_was_asked_and_nothing_senseless_is_minted() {
     let scene = Scene::new("127.0.0.1:1");
     let certificate = scene.path("temporal-client.crt");

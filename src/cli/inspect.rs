@@ -1,6 +1,10 @@
 //! `temporal-warden token inspect`
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -17,7 +21,7 @@ use crate::{
 /// Arguments of `token inspect`.
 #[derive(Debug, Args)]
 pub(super) struct Inspecting {
-    /// File that holds the token.
+    /// File that holds the token; - reads it from standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Whether it may call this method too, e.g. StartWorkflowExecution.
@@ -48,9 +52,14 @@ pub(super) fn main(inspecting: &Inspecting) -> ExitCode {
 }
 
 fn claims_of(inspecting: &Inspecting) -> Result<(String, Map<String, Value>), String> {
-    let text = fs::read_to_string(&inspecting.file).map_err(|e| format!("cannot be read: {e}"))?;
+    let text = token_text(&inspecting.file).map_err(|e| format!("cannot be read: {e}"))?;
     let claims = tokens::claimed(&text).map_err(|refusal| refusal.to_string())?;
     Ok((text.trim_end().to_owned(), claims))
+}
+
+/// What `file` holds, or standard input for `-`: into a container no file is copied for it.
+pub(super) fn token_text(file: &Path) -> io::Result<String> {
+    if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) }
 }
 
 /// Why the gateway would refuse it, over the certificate it is bound to.

@@ -13,6 +13,7 @@ use clap::Args;
 
 use super::{
     Exit, ask,
+    mint::life,
     output::print_line,
     profile::{Material, Profiling, Target},
 };
@@ -38,7 +39,7 @@ pub(super) struct Issuing {
     #[arg(long, value_name = "NAMESPACE", requires = "scope")]
     namespace: Vec<String>,
     /// Life of certificate and token, e.g. 30d; WARDEN_CERT_TTL and WARDEN_TOKEN_TTL when not given.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = life)]
     ttl: Option<Duration>,
     /// Folder to write; ./NAME when not given.
     #[arg(long, value_name = "FOLDER")]

@@ -32,13 +32,13 @@ pub(super) struct Minting {
     #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE")]
     scope: Vec<Scope>,
     /// Who the token is for, as the audit log and workflow histories name it; the scope's word when not given.
-    #[arg(long, value_name = "SUB")]
+    #[arg(long, value_name = "SUB", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     subject: Option<String>,
     /// Limit it to this namespace; may be repeated.
     #[arg(long, value_name = "NAMESPACE")]
     namespace: Vec<String>,
     /// Its life, e.g. 30d or 12h; WARDEN_TOKEN_TTL when not given.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = life)]
     ttl: Option<Duration>,
     /// Bind it to this client certificate (PEM): it passes only over a connection with that certificate.
     #[arg(long, value_name = "CERT.pem")]
@@ -48,6 +48,15 @@ pub(super) struct Minting {
     /// The folder with the client certificate that the profile connects with; WARDEN_CERTS_DIR when not given.
     #[arg(long, value_name = "FOLDER", requires = "profile")]
     certs: Option<PathBuf>,
+}
+
+/// A duration that is more than none.
+pub(super) fn life(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it would have ended before it begins; write for example 30d or 12h".to_owned()),
+        Ok(life) => Ok(life),
+        Err(why) => Err(format!("{why}; write for example 30d or 12h")),
+    }
 }
 
 pub(super) fn main(minting: &Minting) -> ExitCode {

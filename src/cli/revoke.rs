@@ -1,17 +1,17 @@
 //! `temporal-warden token revoke`
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use clap::Args;
 
-use super::{Exit, ask, output::print_line};
+use super::{Exit, ask, inspect::token_text, output::print_line};
 use crate::{config::Config, gateway::link::Revocations, tokens};
 
 /// Arguments of `token revoke`.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Revoking {
-    /// The token's jti, or a file that holds the token.
+    /// The token's jti, or a file that holds the token; - reads the token from standard input.
     #[arg(value_name = "JTI|FILE")]
     token: Option<String>,
     /// Every token of this subject, old and new.
@@ -51,9 +51,9 @@ fn jti(config: &Config, named: &str) -> Result<String, String> {
     let here = Path::new(named);
     let live = config.certs.dir.join(named);
     let file = if here.is_file() { here } else { live.as_path() };
-    if file.is_file() || named.contains('/') || named.ends_with(".jwt") {
+    if file.is_file() || named == "-" || named.contains('/') || named.ends_with(".jwt") {
         let file = if file.is_file() { file } else { here };
-        let text = fs::read_to_string(file).map_err(|e| {
+        let text = token_text(file).map_err(|e| {
             format!("{} cannot be read: {e}; name a file that holds the token, or its jti", file.display())
         })?;
         return of_token(&text).map_err(|why| format!("{}: {why}", file.display()));
