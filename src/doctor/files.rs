@@ -5,12 +5,16 @@ use time::OffsetDateTime;
 use super::Finding;
 use crate::{
     config::Config,
-    rotation::{self, Artefact, Report, State},
+    rotation::{self, Artefact, CA_CERT, Report, State},
 };
 
 pub(super) fn check(config: &Config, now: OffsetDateTime) -> Vec<Finding> {
     match rotation::inspect(config, now) {
-        Ok(report) => judge(&report, now),
+        Ok(report) => {
+            let mut findings = judge(&report, now);
+            findings.extend(keyless(config.certs.own_ca.is_some(), &report));
+            findings
+        }
         Err(error) => {
             let fix = "run this as root in the server's container; `temporal-warden init` makes what is missing";
             vec![Finding::bad("files", error.to_string(), fix)]
@@ -32,6 +36,18 @@ fn judge(report: &Report, now: OffsetDateTime) -> Vec<Finding> {
         findings.push(Finding::good("files", format!("{} are in order{due}", report.artefacts.len())));
     }
     findings
+}
+
+/// A CA of the warden's own without its key: all is well until the first certificate is due.
+fn keyless(own_ca: bool, report: &Report) -> Option<Finding> {
+    let ca = report.artefacts.iter().find(|artefact| artefact.name == CA_CERT)?;
+    if own_ca || ca.renew_at.is_some() || !ca.state.is_usable() {
+        return None;
+    }
+    let due = report.artefacts.iter().filter(|a| a.name.ends_with(".crt")).filter_map(|a| a.renew_at).min();
+    let due = due.map_or_else(String::new, |at| format!(", and the first certificate is due on {}", at.date()));
+    let fix = "restore it from the backup; if it is elsewhere on purpose, see docs/operations.md, \"A CA whose key is elsewhere\"";
+    Some(Finding::warning("files", format!("ca.key is not there: nothing can be issued or renewed{due}"), fix))
 }
 
 fn unusable(artefact: &Artefact) -> Finding {
@@ -86,6 +102,19 @@ mod tests {
         assert_eq!(verdicts(State::Good), [("clock", Verdict::Good), ("files", Verdict::Good)]);
         assert_eq!(verdicts(State::NotYetValid), [("clock", Verdict::Bad)]);
         assert_eq!(verdicts(State::Missing), [("clock", Verdict::Good), ("files", Verdict::Bad)]);
+    }
+
+    #[test]
+    fn a_ca_without_its_key_is_said_long_before_something_is_due() {
+        let ca = Artefact { name: CA_CERT.to_owned(), ..artefact(State::Good) };
+        let leaf = Artefact { renew_at: Some(OffsetDateTime::UNIX_EPOCH), ..artefact(State::Good) };
+        let report = |ca| Report { generation: Some(1), artefacts: vec![ca, leaf.clone()], problems: Vec::new() };
+        let found = keyless(false, &report(ca.clone())).unwrap();
+        let words =
+            "ca.key is not there: nothing can be issued or renewed, and the first certificate is due on 1970-01-01";
+        assert_eq!((found.verdict, found.detail.as_str()), (Verdict::Warning, words));
+        assert_eq!(keyless(true, &report(ca.clone())), None, "a CA of the user's own is without it on purpose");
+        assert_eq!(keyless(false, &report(Artefact { renew_at: Some(OffsetDateTime::UNIX_EPOCH), ..ca })), None);
     }
 
     #[test]

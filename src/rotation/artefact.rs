@@ -9,7 +9,8 @@ use crate::{
     tokens::Scope,
 };
 
-pub(super) const CA_CERT: &str = "ca.crt";
+/// The trust bundle, current CA first.
+pub const CA_CERT: &str = "ca.crt";
 pub(super) const CA_KEY: &str = "ca.key";
 pub(super) const SIGNING_KEY: &str = "temporal-jwt-private.key";
 pub(super) const PUBLIC_KEY: &str = "temporal-jwt-public.key";

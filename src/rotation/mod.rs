@@ -30,6 +30,7 @@ pub use apply::{
     apply, apply_with, at_start, current_generation, healthy_generation, install, make_alone, note_healthy, put_back,
     revoke,
 };
+pub use artefact::CA_CERT;
 pub use bundles::{BundleReport, BundleState};
 pub use csr::{Csr, CsrWish, requests};
 pub use doubt::{Glance, Sight, Watch, at_start as doubt_at_start};

@@ -135,7 +135,7 @@ fn artefact(
         Judgement::Revoked(_) => Some("was revoked".to_owned()),
         _ => problem
             .map(|p| format!("{} {}", relative(&config.certs.dir, &p.path).display(), p.what))
-            .or_else(|| also_trusted(judged, name)),
+            .or_else(|| remark(judged, name)),
     };
     let certificates = text(set, name).filter(|_| name.ends_with(".crt")).map(|pem| Certificate::all_from_pem(&pem));
     let first = certificates.and_then(Result::ok).and_then(|chain| chain.into_iter().next());
@@ -169,11 +169,14 @@ fn next_act(judged: &Judged, name: &str, judgement: &Judgement) -> Option<Offset
     }
 }
 
-/// What of yesterday's is trusted beside the current one.
-fn also_trusted(judged: &Judged, name: &str) -> Option<String> {
+/// What a person should know of something that is in order.
+fn remark(judged: &Judged, name: &str) -> Option<String> {
     match (name, &judged.overlap) {
         (CA_CERT, Some(o)) => {
             Some(format!("{} is trusted too, until {} or `cert retire`", o.old.subject, date(o.ends)))
+        }
+        (CA_CERT, None) if !judged.own_ca && judged.authority.is_there() && judged.issuing != Issuing::Possible => {
+            Some("its key is not there: nothing can be renewed".to_owned())
         }
         (JWKS, _) if !judged.old_keys.is_empty() => {
             let each = |(kid, end): (&String, &OffsetDateTime)| format!("key {kid} until {}", date(*end));
