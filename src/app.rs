@@ -282,7 +282,7 @@ async fn first_material(config: &Config, journal: &Journal) -> Result<(Live, Wat
         let mut summary = Summary::default();
         let mut hear = |event: rotation::Event| {
             summary.hear(&event);
-            info!("{event}");
+            event.log();
         };
         let live = rotation::at_start(&config, clock::now(), request, &mut hear)?;
         Ok::<_, rotation::Error>((live, Watch::new(glance(), doubt.is_some()), summary))

@@ -215,8 +215,10 @@ fn child_meets_full_and_read_only_disks_and_real_mounts() {
         "{warnings:?}"
     );
     let request = Request::Certificates { keep_keys: false };
-    let error = apply(&config, NOW, request, &mut |_| {}).unwrap_err().to_string();
-    assert!(error.contains("..g1") && error.contains("mounted read-only"), "{error}");
+    let mut said = Vec::new();
+    let error = apply(&config, NOW, request, &mut |event| said.push(event.to_string())).unwrap_err().to_string();
+    assert!(error.contains("failed to change the folder") && error.contains("mounted read-only"), "{error}");
+    assert!(said.is_empty(), "nothing is said to be made that was not: {said:?}");
     tmpfs(&config.certs.dir, "size=1m", MsFlags::MS_REMOUNT);
 
     let bundle = |name: &str| config.certs.publish_dir.join(name);

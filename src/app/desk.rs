@@ -254,9 +254,8 @@ pub(super) async fn apply(
     });
     while let Some(event) = heard.recv().await {
         summary.hear(&event);
-        let line = event.to_string();
-        info!("{line}");
-        say(asker, line).await;
+        event.log();
+        say(asker, event.to_string()).await;
     }
     match work.await {
         Ok(Ok(live)) => {

@@ -19,8 +19,10 @@ const SERVICE: &str = "/temporal.api.workflowservice.v1.WorkflowService/";
 const DEFAULT: &[u8] = b"\x00\x00\x00\x00\x09\x0a\x07default";
 /// An empty message.
 const EMPTY: &[u8] = b"\x00\x00\x00\x00\x00";
-/// Codes of gRPC with which it matters what was asked: refused for its scope, for its token.
+/// Codes of gRPC: refused for its scope, not decided (no answer in time, nobody there), refused for its token.
 const FORBIDDEN: u32 = 7;
+const TOO_LATE: u32 = 4;
+const UNAVAILABLE: u32 = 14;
 const UNAUTHENTICATED: u32 = 16;
 
 pub(super) async fn check(config: &Config, address: &str) -> Vec<Finding> {
@@ -104,10 +106,28 @@ fn health(answer: Result<Answer, String>) -> Finding {
         Ok(Answer { body, .. }) => {
             let document: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
             let reason = document["reason"].as_str().unwrap_or("no reason given");
-            let fix = "`temporal-warden status` shows which part; with a database reason look at PostgreSQL's own log";
-            Finding::bad("health", format!("NOT_SERVING: {reason}"), fix)
+            Finding::bad("health", format!("NOT_SERVING: {reason}"), remedy(reason))
         }
         Err(error) => Finding::bad("health", error, "see `temporal-warden status`"),
+    }
+}
+
+/// What to do about a reason of `/health`.
+fn remedy(reason: &str) -> &'static str {
+    match reason {
+        _ if reason.contains("audit log") => {
+            "make room for it, or its folder writable (WARDEN_AUDIT_FILE); calls are served again by themselves then"
+        }
+        _ if reason.contains("no such host") || reason.contains("lookup") => {
+            "start the database (docker compose up -d postgres), or put its name into POSTGRES_SEEDS"
+        }
+        _ if reason.contains("password authentication") => {
+            "the database has another password: docs/operations.md, \"A volume is lost\", or set POSTGRES_PWD"
+        }
+        _ if reason.contains("database") || reason.contains("PostgreSQL") => {
+            "see whether the database runs, and its own log: docker logs app_data_postgres"
+        }
+        _ => "`temporal-warden status` shows which part",
     }
 }
 
@@ -136,6 +156,7 @@ fn accepted(answer: Result<Answer, String>) -> Finding {
         Ok(Answer { grpc: Some((UNAUTHENTICATED | FORBIDDEN, why)), .. }) => {
             Finding::bad("token", format!("client-token.jwt is refused: {why}"), fix)
         }
+        Ok(Answer { grpc: Some((TOO_LATE | UNAVAILABLE, why)), .. }) => not_known("token", &why),
         Ok(Answer { grpc: Some(_), .. }) => Finding::good("token", "client-token.jwt may list workflows"),
         Ok(Answer { http, .. }) => Finding::bad("token", format!("no gRPC status, HTTP {http}"), fix),
         Err(error) => Finding::bad("token", error, fix),
@@ -148,12 +169,18 @@ fn refused(check: &'static str, answer: Result<Answer, String>, expected: u32) -
         Ok(Answer { grpc: Some((code, why)), .. }) if code == expected => {
             Finding::good(check, format!("refused: {why}"))
         }
+        Ok(Answer { grpc: Some((TOO_LATE | UNAVAILABLE, why)), .. }) => not_known(check, &why),
         Ok(Answer { grpc: Some((code, why)), .. }) => {
             Finding::bad(check, format!("expected status {expected}, got {code} {why}"), fix)
         }
         Ok(Answer { http, .. }) => Finding::bad(check, format!("expected status {expected}, got HTTP {http}"), fix),
         Err(error) => Finding::bad(check, error, "see `temporal-warden status`"),
     }
+}
+
+/// Nothing passes at present, good or bad; `health` says what to do.
+fn not_known(check: &'static str, why: &str) -> Finding {
+    Finding::skipped(check, format!("not known, no call gets through: {why}"))
 }
 
 #[cfg(test)]
@@ -178,6 +205,24 @@ mod tests {
         }
         let fine = [accepted(answer(200, Some((5, "no namespace")))), refused("scope", answer(200, Some((7, ""))), 7)];
         assert!(fine.iter().all(|finding| finding.verdict == Verdict::Good));
+    }
+
+    #[test]
+    fn while_nothing_gets_through_neither_a_hole_nor_a_right_is_claimed() {
+        let full = "the audit log cannot be written (write: No space left on device)";
+        for finding in [accepted(answer(200, Some((14, full)))), refused("scope", answer(200, Some((4, full))), 7)] {
+            assert_eq!((finding.verdict, finding.fix), (Verdict::Skipped, None));
+            assert_eq!(finding.detail, format!("not known, no call gets through: {full}"));
+        }
+        for (reason, word) in [
+            ("the audit log cannot be written: write: No space left on device", "make room"),
+            ("a call that reads the database failed: lookup postgres on 127.0.0.11:53: no such host", "POSTGRES_SEEDS"),
+            ("waiting for PostgreSQL at db:5432: password authentication failed for user \"temporal\"", "POSTGRES_PWD"),
+            ("a call that reads the database failed: connection refused", "docker logs app_data_postgres"),
+            ("stopping", "temporal-warden status"),
+        ] {
+            assert!(remedy(reason).contains(word), "{reason}: {}", remedy(reason));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod door;
 mod files;
 mod issuer;
 mod process;
+mod volumes;
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -73,6 +74,7 @@ pub async fn examine(
 ) -> Vec<Finding> {
     let mut findings = process::check(&status);
     findings.extend(files::check(config, now));
+    findings.extend(volumes::check(config));
     let sight = status.as_ref().ok().and_then(|status| status.gateway.issuer.as_ref());
     findings.extend(issuer::check(sight, now));
     findings.extend(door::check(config, address).await);

@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     gateway::link::Revocations,
     pki::Vault,
-    store::{Generations, Mounts, Set, Snapshot},
+    store::{self, Generations, Mounts, Set, Snapshot},
 };
 
 /// Brings the material to what the request and the time ask, and answers with the live set.
@@ -153,6 +153,10 @@ fn bring_about(
     let folder = Generations::open(&config.certs.dir)?;
     let lock = folder.lock(config.certs.lock_timeout)?;
     if lock.is_read_only() {
+        // Nothing is said to be made that can't be: a start and a timer serve what is there.
+        if !matches!(request, Request::MakeMissing | Request::Timeless) {
+            return Err(Error::Store(store::Error::read_only(&config.certs.dir)));
+        }
         let what =
             "is mounted read-only: what is there is served, nothing can be renewed; mount it writable for the server";
         say(Event::Warning(format!("{} {what}", config.certs.dir.display())));

@@ -152,6 +152,17 @@ pub enum Event {
     Warning(String),
 }
 
+impl Event {
+    /// Into the log, as loud as it is.
+    pub fn log(&self) {
+        match self {
+            Self::Warning(_) | Self::PutBack(_) => tracing::warn!("{self}"),
+            Self::Bundle(BundleReport { state: BundleState::Failed(_), .. }) => tracing::warn!("{self}"),
+            _ => tracing::info!("{self}"),
+        }
+    }
+}
+
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

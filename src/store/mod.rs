@@ -87,6 +87,11 @@ impl Error {
         move |errno| Self::Io { operation, path, source: errno.into() }
     }
 
+    /// What a change of a folder on a read-only volume comes to.
+    pub fn read_only(folder: &Path) -> Self {
+        Self::io("change the folder", folder)(nix::Error::EROFS)
+    }
+
     /// The volume can't be written.
     fn is_read_only(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.raw_os_error() == Some(libc::EROFS))
