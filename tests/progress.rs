@@ -56,6 +56,18 @@ fn log_of(scene: &Scene) -> String {
 }
 
 #[tokio::test]
+async fn a_start_without_its_frontend_says_where_it_should_be_and_why_it_does_not_answer() {
+    let scene = Scene::new("127.0.0.1:1");
+    let _warden = scene.warden();
+    let logged = |word| log_of(&scene).lines().find(|line| line.contains(word)).map(str::to_owned);
+    let line = until("warning", || logged("still waiting")).await;
+    assert!(line.contains("waiting for WARDEN_UPSTREAM=127.0.0.1:1: no answer within 6s ("), "{line}");
+    let reason = "waiting for WARDEN_UPSTREAM=127.0.0.1:1: the Temporal frontend cannot be reached: Connection refused";
+    until("reason", || scene.done(&["status"]).contains(reason).then_some(())).await;
+    assert!(!scene.done(&["status"]).contains("not probed yet"));
+}
+
+#[tokio::test]
 async fn a_start_without_its_database_says_what_it_waits_for_and_how_long() {
     let scene = without_database();
     let _warden = scene.warden();

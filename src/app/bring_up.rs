@@ -2,21 +2,26 @@
 
 use std::{rc::Rc, time::Duration};
 
-use tokio::task::spawn_local;
+use tokio::{
+    task::spawn_local,
+    time::{Instant, timeout_at},
+};
 use tracing::{info, warn};
 
 use super::{Warden, stage};
 use crate::{
     audit::{Act, By},
     backoff,
+    gateway::link::Health,
     temporal::namespaces::{self, Next, Outcome},
 };
 
 /// Between tries of a start step that failed.
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_CAP: Duration = Duration::from_secs(15);
-/// How long an external frontend may stay silent before the reason is logged for the first time.
-const UPSTREAM_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an external frontend may stay silent before the reason is logged for the first time: the first probe of it,
+/// which gives up after 5 s, has ended by then.
+const UPSTREAM_PATIENCE: Duration = Duration::from_secs(6);
 
 /// The whole start; returns when all is up, or when the supervisor has given up on it.
 pub(super) async fn bring_up(warden: Rc<Warden>) {
@@ -50,22 +55,33 @@ async fn until_done<F: Future<Output = Result<(), String>>>(warden: &Warden, doi
 /// Waits until a call that reads the database succeeds. A frontend that is not ours should be up already, so
 /// what is wrong with its address is said early, then less and less often.
 async fn answer(warden: &Warden) {
-    let longest = warden.config().temporal.start_timeout;
-    let (doing, mut limit) = match warden.boot().engine.child {
-        Some(_) => ("starting Temporal", longest),
-        None => ("waiting for WARDEN_UPSTREAM", UPSTREAM_PATIENCE.min(longest)),
+    let config = warden.config();
+    let longest = config.temporal.start_timeout;
+    let (doing, mut limit) = match &config.temporal.upstream {
+        None => ("starting Temporal".to_owned(), longest),
+        Some(upstream) => (format!("waiting for WARDEN_UPSTREAM={}", upstream.address), UPSTREAM_PATIENCE.min(longest)),
     };
-    warden.starting(doing, None);
+    warden.starting(&doing, None);
     let mut health = warden.parent.health();
+    let mut until = Instant::now() + limit;
     loop {
-        let answered = tokio::time::timeout(limit, health.wait_for(|h| h.upstream_ok)).await.is_ok();
-        if answered {
+        let Health { upstream_ok, upstream_detail: said, probed_ms, .. } = health.borrow_and_update().clone();
+        if upstream_ok {
             return;
         }
-        let said = health.borrow().upstream_detail.clone();
-        warn!("{doing}: no answer within {limit:?} ({said}); still waiting");
-        warden.starting(doing, Some(&said));
-        limit = (limit * 2).min(longest);
+        if config.temporal.upstream.is_some() && probed_ms > 0 {
+            warden.starting(&doing, Some(&said));
+        }
+        match timeout_at(until, health.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                warn!("{doing}: no answer within {limit:?} ({said}); still waiting");
+                warden.starting(&doing, Some(&said));
+                limit = (limit * 2).min(longest);
+                until = Instant::now() + limit;
+            }
+        }
     }
 }
 

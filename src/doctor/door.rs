@@ -124,8 +124,11 @@ fn remedy(reason: &str) -> &'static str {
         _ if reason.contains("password authentication") => {
             "the database has another password: docs/operations.md, \"A volume is lost\", or set POSTGRES_PWD"
         }
+        _ if reason.contains("does not support TLS") => {
+            "let the database speak TLS; SQL_TLS_ENABLED=false only where the network in between is yours alone"
+        }
         _ if reason.contains("database") || reason.contains("PostgreSQL") => {
-            "see whether the database runs, and its own log: docker logs app_data_postgres"
+            "see whether the database runs where POSTGRES_SEEDS and DB_PORT say, and its own log: docker logs app_data_postgres"
         }
         _ => "`temporal-warden status` shows which part",
     }
@@ -218,6 +221,7 @@ mod tests {
             ("the audit log cannot be written: write: No space left on device", "make room"),
             ("a call that reads the database failed: lookup postgres on 127.0.0.11:53: no such host", "POSTGRES_SEEDS"),
             ("waiting for PostgreSQL at db:5432: password authentication failed for user \"temporal\"", "POSTGRES_PWD"),
+            ("waiting for PostgreSQL at db:5432: server does not support TLS", "SQL_TLS_ENABLED=false only"),
             ("a call that reads the database failed: connection refused", "docker logs app_data_postgres"),
             ("stopping", "temporal-warden status"),
         ] {

@@ -34,7 +34,8 @@ pub fn drop_to_lifelong_capabilities() -> Vec<String> {
     }
     let missing: Vec<_> = LIFELONG.iter().filter(|c| !keep.contains(*c)).map(ToString::to_string).collect();
     if !missing.is_empty() {
-        undone.push(format!("not given by the container: {}", missing.join(", ")));
+        let added = missing.join(", ").replace("CAP_", "");
+        undone.push(format!("not given by the container: {}; add them: cap_add: [{added}]", missing.join(", ")));
     }
     undone
 }
