@@ -61,8 +61,8 @@ async fn a_start_without_its_frontend_says_where_it_should_be_and_why_it_does_no
     let _warden = scene.warden();
     let logged = |word| log_of(&scene).lines().find(|line| line.contains(word)).map(str::to_owned);
     let line = until("warning", || logged("still waiting")).await;
-    assert!(line.contains("waiting for WARDEN_UPSTREAM=127.0.0.1:1: no answer within 6s ("), "{line}");
-    let reason = "waiting for WARDEN_UPSTREAM=127.0.0.1:1: the Temporal frontend cannot be reached: Connection refused";
+    assert!(line.contains("UPSTREAM=127.0.0.1:1: no answer within 6s ("), "{line}");
+    let reason = "UPSTREAM=127.0.0.1:1: the Temporal frontend cannot be reached: Connection refused";
     until("reason", || scene.done(&["status"]).contains(reason).then_some(())).await;
     assert!(!scene.done(&["status"]).contains("not probed yet"));
 }

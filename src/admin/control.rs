@@ -130,7 +130,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// The socket is there but this user may not use it.
-    #[error("the control socket {} is for root only: {source}", path.display())]
+    #[error("the control socket {} is for root only: {source}; run this as root", path.display())]
     Forbidden {
         /// Path of the socket.
         path: PathBuf,

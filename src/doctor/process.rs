@@ -9,6 +9,13 @@ const MANY: u32 = 3;
 pub(super) fn check(status: &Result<Status, String>) -> Vec<Finding> {
     let status = match status {
         Ok(status) => status,
+        Err(why) if why.contains("is for root only") => {
+            return vec![Finding::bad(
+                "pid 1",
+                why,
+                "run this as root: docker exec --user 0 app_data_temporal_server …",
+            )];
+        }
         Err(why) => {
             let fix =
                 "start it (`docker compose up -d temporal`); `docker logs app_data_temporal_server` says why it ended";
@@ -69,6 +76,9 @@ mod tests {
     fn with_no_pid_1_nothing_else_is_said_of_it() {
         let findings = check(&Err("no socket".to_owned()));
         assert_eq!(findings.len(), 1);
-        assert!(findings[0].check == "pid 1" && findings[0].fix.is_some());
+        assert!(findings[0].check == "pid 1" && findings[0].fix.as_ref().unwrap().starts_with("start it"));
+        let foreign =
+            check(&Err("the control socket /x is for root only: Permission denied; run this as root".to_owned()));
+        assert!(foreign[0].fix.as_ref().unwrap().starts_with("run this as root"), "{foreign:?}");
     }
 }

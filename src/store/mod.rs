@@ -121,7 +121,7 @@ fn advice(source: &io::Error) -> String {
         Some(libc::EACCES | libc::EPERM) => match own_uid() {
             0 => "; it must belong to root and its mode must let its owner in, and the process needs the capability CHOWN"
                 .to_owned(),
-            uid => format!("; it must belong to uid {uid} (chown -R {uid})"),
+            uid => format!("; run this as root, or give the folder to uid {uid} where the whole warden runs as that user"),
         },
         Some(libc::ELOOP) => "; it is a link the warden did not make and does not follow: move it away".to_owned(),
         Some(libc::ENOTDIR) => "; a folder must be there".to_owned(),
