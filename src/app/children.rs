@@ -59,6 +59,7 @@ impl Warden {
             policy: Policy {
                 stop_rank: 1,
                 term_limit: self.config().supervisor.stop_timeout,
+                start_limit: Some(self.config().temporal.start_timeout),
                 probe_limit: self.config().supervisor.probe_limit,
                 main: true,
                 ..Policy::default()

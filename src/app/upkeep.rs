@@ -11,7 +11,7 @@ use crate::{
     backoff, clock,
     gateway::link::{ChildState, Health, Phase, Snapshot},
     rotation::{self, BundleState, Request, Sight},
-    supervisor::{Outside, State},
+    supervisor::{ChildStatus, Outside, State},
 };
 
 /// How often it is looked whether something is due, or another process published a generation.
@@ -115,7 +115,14 @@ fn snapshot(warden: &Warden) -> Snapshot {
 fn vouches_for_temporal(warden: &Warden, health: &Health) -> bool {
     let statuses = warden.supervisor.statuses();
     let starting = statuses.iter().find(|c| c.name == TEMPORAL && c.state == State::Starting);
-    health.upstream_ok && starting.is_some_and(|child| health.probed_ms >= clock::ms(child.since))
+    let probed = |child: &ChildStatus| began_since(health.probed_ms, clock::ms(child.since), clock::ms(clock::now()));
+    health.upstream_ok && starting.is_some_and(probed)
+}
+
+/// All in milliseconds of Unix time. With the clock set back to before the start nothing can be told, and a process that
+/// answers is not to be restarted for that.
+fn began_since(probed: i64, start: i64, now: i64) -> bool {
+    probed >= start || now < start
 }
 
 /// Makes what is due, ends what was begun and takes over what another process published, for ever.
@@ -206,5 +213,18 @@ pub(super) fn outside(warden: &Rc<Warden>, event: Outside) {
             warden.parent.phase(Phase::Stopping);
             warden.doors.replace(None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_of_the_process_before_vouches_for_no_other_and_a_clock_set_back_condemns_none() {
+        let (start, now) = (1_000, 3_000);
+        assert!(!began_since(999, start, now));
+        assert!(began_since(2_000, start, now));
+        assert!(began_since(-5_000, start, -4_000), "set back since");
     }
 }

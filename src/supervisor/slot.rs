@@ -56,7 +56,8 @@ impl Slot {
                 tracing::warn!(child, waited = ?self.child.policy.ask_limit, "did not end when asked: sending SIGTERM");
             }
             Why::NeverReady => {
-                tracing::warn!(child, waited = ?self.child.policy.start_limit, "not ready in time: restarting it");
+                let waited = format!("{}s", (clock::now() - self.since).whole_seconds());
+                tracing::warn!(child, waited, "not ready in time: restarting it");
             }
             Why::Hung(probes) => tracing::warn!(child, probes, part = self.silent, "its probes fail: restarting it"),
         }

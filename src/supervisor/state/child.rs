@@ -5,6 +5,11 @@ use std::{collections::VecDeque, time::Instant};
 use super::{Action, Id, State, Why};
 use crate::{config, supervisor::spec::Policy};
 
+/// Failures in a row after which a child gets twice the time to become ready.
+const TRIES: u32 = 3;
+/// How often that is doubled.
+const MOST_DOUBLED: u32 = 4;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     Stay,
@@ -53,9 +58,11 @@ impl Child {
         }
     }
 
+    /// With more time after every third failure in a row: a machine that is too slow for the limit gets there as well.
     pub(super) fn start(&mut self, id: Id, now: Instant) -> Action {
         (self.state, self.ready_at, self.probes) = (State::Starting, None, 0);
-        self.deadline = self.policy.start_limit.map(|limit| now + limit);
+        let longer = 1 << (self.quick / TRIES).min(MOST_DOUBLED);
+        self.deadline = self.policy.start_limit.and_then(|limit| now.checked_add(limit.saturating_mul(longer)));
         Action::Start(id)
     }
 

@@ -152,6 +152,24 @@ fn a_child_that_never_becomes_ready_is_restarted_after_its_limit() {
 }
 
 #[test]
+fn a_child_that_is_never_ready_in_time_gets_more_of_it_after_every_third_failure() {
+    let mut now = Instant::now();
+    let mut table = table(now);
+    let mut given = Vec::new();
+    for _ in 0..7 {
+        let deadline = table.next_deadline().unwrap();
+        given.push((deadline - now).as_secs());
+        assert_eq!(table.on(Event::Tick, deadline, 0.0), [Action::Terminate(ENGINE, Why::NeverReady)]);
+        // Further apart than the start window, so that they are never too many.
+        now = deadline + 60 * SECOND;
+        table.on(Event::Ended(ENGINE, Exit::Signal(15)), now, 0.0);
+        now = table.next_deadline().unwrap();
+        assert_eq!(table.on(Event::Tick, now, 0.0), [Action::Start(ENGINE)]);
+    }
+    assert_eq!(given, [20, 20, 20, 40, 40, 40, 80]);
+}
+
+#[test]
 fn ten_restart_requests_leave_one_instance_and_count_no_failure() {
     let now = Instant::now();
     let mut table = table(now);
