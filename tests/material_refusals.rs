@@ -325,3 +325,30 @@ fn an_empty_jwks_is_refused_because_it_would_refuse_everyone() {
     scene.overwrite("temporal-jwks.json", jwks([current.public(), other.public()]));
     assert!(!scene.start().0.changed, "a second key is an overlap, not an error");
 }
+
+/// Temporal would start without a single key, and refuse everyone, the gateway's own probes too.
+#[test]
+fn a_key_in_the_jwks_that_temporal_can_not_read_is_refused_before_it_locks_everybody_out() {
+    let with = |scene: &Scene, key: &str| {
+        let own = scene.read("temporal-jwks.json");
+        scene.overwrite("temporal-jwks.json", own.replacen('[', &format!("[{key},"), 1));
+    };
+    let zero = "A".repeat(43);
+    let no_point = format!(r#"{{"kty":"EC","crv":"P-256","kid":"k","x":"{zero}","y":"{zero}"}}"#);
+    for (key, why) in [
+        (no_point.as_str(), "x and y are no point of the curve"),
+        (
+            r#"{"kty":"EC","crv":"P-256","kid":"k","x":"AAA","y":"AAA"}"#,
+            "x and y are not of the curve's length in base64url",
+        ),
+        (r#"{"kty":"EC","crv":"secp256k1","kid":"k"}"#, "crv is none of P-256, P-384 and P-521"),
+        (r#"{"kty":"EC","crv":"P-256","kid":"k","d":"AAA"}"#, "it is a private key"),
+        (r#"{"kty":"RSA","kid":"k","n":"!!","e":"AQAB"}"#, "n and e are not both there in base64url"),
+        (r#"{"kty":"OKP","crv":"Ed25519","kid":"k","x":"AAA"}"#, "x is not of 32 bytes in base64url"),
+        (r#"{"kty":"AKP","kid":"k"}"#, "it is of a kind that Temporal does not know (EC, RSA, OKP with Ed25519)"),
+        (r#"{"kty":7,"kid":"k"}"#, "kty, kid, use, alg and crv are strings"),
+    ] {
+        let why = format!("holds a key that Temporal can't read, number 1 (k): {why}; ");
+        refused("temporal-jwks.json", &why, |s| with(s, key));
+    }
+}

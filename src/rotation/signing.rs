@@ -11,10 +11,10 @@ use super::{
     state::State,
 };
 use crate::{
-    config::Config,
+    config::{Config, EngineKind},
     gateway::link::Revocations,
     store::Set,
-    tokens::{Refusal, SigningKey, Verifier, jwks, kid, kids},
+    tokens::{Refusal, SigningKey, Verifier, jwks, kid, kids, readable},
 };
 
 /// What is known of the signing key.
@@ -61,7 +61,9 @@ fn judge_jwks(key: &SigningKey, set: &Set, scene: &Scene<'_>) -> (Judgement, Opt
         let own = jwks([key.public()]);
         return (Judgement::Missing, Verifier::new(&own, &tokens.issuer, &tokens.audience).ok());
     };
-    match Verifier::new(&document, &tokens.issuer, &tokens.audience) {
+    let verifier = Verifier::new(&document, &tokens.issuer, &tokens.audience);
+    let read = if is_read_by_temporal(scene.config) { readable(&document) } else { Ok(()) };
+    match read.and(verifier) {
         Err(e) => (scene.problem(JWKS, e, scene.remove_fix(JWKS)), None),
         Ok(verifier) if verifier.knows(&key.public().kid) => (Judgement::Good(None), Some(verifier)),
         Ok(_) => {
@@ -69,6 +71,11 @@ fn judge_jwks(key: &SigningKey, set: &Set, scene: &Scene<'_>) -> (Judgement, Opt
             (scene.problem(JWKS, what, scene.remove_fix(JWKS)), None)
         }
     }
+}
+
+/// Whether a Temporal of ours checks tokens by the document as well.
+fn is_read_by_temporal(config: &Config) -> bool {
+    config.engine == EngineKind::Server && config.auth_enabled
 }
 
 /// Keys before the current one that the JWKS still lists, and when each leaves it. A key that a user added is not ours.

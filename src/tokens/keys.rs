@@ -131,7 +131,7 @@ pub fn jwks_without(document: &str, gone: &BTreeSet<String>) -> Result<String, E
     Ok(format!("{:#}\n", serde_json::json!({ "keys": keys })))
 }
 
-fn keys_of(document: &str) -> Result<Vec<Value>, Error> {
+pub(super) fn keys_of(document: &str) -> Result<Vec<Value>, Error> {
     #[derive(Deserialize)]
     struct Document {
         keys: Vec<Value>,

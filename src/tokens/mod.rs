@@ -7,6 +7,7 @@ mod issuer_keys;
 mod keys;
 mod mapping;
 mod mint;
+mod readable;
 mod refusal;
 mod verify;
 
@@ -17,6 +18,7 @@ pub use issuer_keys::{ALGORITHMS, IssuerKeys};
 pub use keys::{PublicKey, SigningKey, jwks, jwks_with, jwks_without, kids};
 pub use mapping::{Granted, Mapping};
 pub use mint::{Grant, mint};
+pub use readable::readable;
 pub use refusal::Refusal;
 pub use verify::{Verified, Verifier, kid};
 
@@ -38,6 +40,14 @@ pub enum Error {
     /// Two keys of one name.
     #[error("holds two keys with kid {0:?}")]
     TwoKeys(String),
+    /// A JWKS that Temporal would take nothing of.
+    #[error("holds a key that Temporal can't read, {which}: {why}; it would take none of the others either")]
+    Unreadable {
+        /// Which of them.
+        which: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A JWKS of another issuer without a key that can be used.
     #[error(
         "holds no key that can be used (a kid, for signatures, RSA of 2048 bits or more, EC P-256, P-384 or Ed25519)"
