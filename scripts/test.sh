@@ -51,7 +51,7 @@ real_programs() {
   docker rm -f "$container" >/dev/null
   TEMPORAL_SERVER_BIN=$bin/temporal-server TEMPORAL_SQL_TOOL_BIN=$bin/temporal-sql-tool \
     TEMPORAL_CLI_BIN=$bin/temporal \
-    cargo_tests --test engine_schema --test engine_server --test cli_front_exec --test rotation_live --test gateway_live --test external_live --test rotation_clock --test docker_dependents --test supervision_live --test profiles --test progress -- --ignored
+    cargo_tests --test engine_schema --test engine_server --test cli_front_exec --test rotation_live --test roll_back_live --test gateway_live --test external_live --test rotation_clock --test docker_dependents --test supervision_live --test profiles --test progress -- --ignored
 }
 
 # The web UI for people who log in: Temporal's UI server out of its image, a provider of OpenID Connect and a browser.

@@ -185,3 +185,27 @@ async fn a_temporal_that_cannot_start_any_more_is_put_back_before_the_start_limi
     assert!(running.said().contains("ERROR ROLLED BACK: the new configuration (WARDEN_TEMPORAL_SERVER)"));
     assert!(Path::new(&server).exists());
 }
+
+/// As in a container with a limit of processes (`pids_limit`). Not as a user that is no other than the test's: its own would count.
+#[tokio::test]
+async fn a_gateway_that_ends_at_each_start_by_the_new_configuration_gets_the_one_before_back_and_serves() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let backend = Backend::start().await;
+    let running = Running::start(Scene::new(&backend.address.to_string()), "").await;
+    running.until("serving", |status| status["serving"] == true).await;
+    // Of every gateway on this machine together: far more than there are, far less than are asked for.
+    let limited = std::process::Command::new("prlimit")
+        .args(["--nproc=700:700", "--pid", &running.warden.pid().to_string()])
+        .status()
+        .unwrap();
+    assert!(limited.success());
+    running.write("gateway_threads = 1024\n");
+    let said = running.scene.meanwhile(&["reload"]).await;
+    assert!(said.contains("a reload restarts the gateway"), "{said}");
+    let why = "(WARDEN_GATEWAY_THREADS) is not in force: gateway was started 3 times and never healthy (last exit: exit code 1";
+    running.until("put back", |status| status["warnings"].to_string().contains(why)).await;
+    running.until("serving again", |status| status["serving"] == true).await;
+    assert!(running.scene.acts("Reload").iter().any(|reason| reason.contains(why)));
+}

@@ -4,16 +4,10 @@
 mod faults_support;
 #[path = "gateway/mod.rs"]
 mod gateway;
+mod roll_back_support;
 mod warden_scene;
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::Path,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command, thread, time::Duration};
 
 use base64::Engine as _;
 use faults_support::{
@@ -21,10 +15,9 @@ use faults_support::{
     trace::{End, Traced},
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, SigningKey as _};
+use roll_back_support::{authorities, generation, is_revoked, link, log, proven, until, with_a_healthy_one};
 use temporal_warden::pki::Certificate;
 use warden_scene::Scene;
-
-const LIMIT: Duration = Duration::from_secs(90);
 
 /// Trusts one more CA by hand, as a user does who writes the file: one that the library of the gateway can't read (its
 /// version says 2). It is not valid for years, so that no verification asks that library about it before.
@@ -61,54 +54,18 @@ fn version_two(der: &[u8], key: &KeyPair) -> Vec<u8> {
     [&[0x30, 0x82][..], &u16::try_from(body.len()).unwrap().to_be_bytes(), &body].concat()
 }
 
-fn link(scene: &Scene, name: &str) -> Option<String> {
-    fs::read_link(scene.path(name)).ok().map(|target| target.to_str().unwrap().to_owned())
-}
-
-fn generation(scene: &Scene) -> u64 {
-    link(scene, "..data").unwrap().strip_prefix("..g").unwrap().parse().unwrap()
-}
-
-fn log(scene: &Scene) -> String {
-    fs::read_to_string(scene.log()).unwrap_or_default()
-}
-
-fn until(scene: &Scene, what: &str, good: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !good() {
-        assert!(began.elapsed() < LIMIT, "not {what}\n{}", log(scene));
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn proven(scene: &Scene) -> bool {
-    link(scene, "..healthy").is_some_and(|healthy| link(scene, "..data") == Some(healthy))
-}
-
-fn subjects(scene: &Scene) -> Vec<String> {
-    Certificate::all_from_pem(&scene.read("ca.crt")).unwrap().into_iter().map(|ca| ca.fingerprint).collect()
-}
-
-/// A generation that was healthy, one warden long.
-fn with_a_healthy_one(scene: &Scene) -> u64 {
-    let mut warden = scene.warden();
-    until(scene, "healthy", || proven(scene));
-    warden.kill();
-    generation(scene)
-}
-
 #[tokio::test]
 async fn a_generation_that_the_gateway_refuses_is_rolled_back_at_once_and_said_everywhere() {
     let scene = Scene::new(&backend());
     let _warden = scene.warden();
     until(&scene, "healthy", || proven(&scene));
-    let (before, trusted, server) = (generation(&scene), subjects(&scene), scene.read("temporal-server.crt"));
+    let (before, trusted, server) = (generation(&scene), authorities(&scene), scene.read("temporal-server.crt"));
     trust_a_strange_ca(&scene, "strange");
     let said = scene.refused(&["reload"]);
     let rolled_back =
         format!("ROLLED BACK: generation {} is not in force: the gateway keeps the old material", before + 1);
     assert!(said.contains(&rolled_back), "{said}");
-    assert_eq!((generation(&scene), subjects(&scene)), (before + 2, trusted));
+    assert_eq!((generation(&scene), authorities(&scene)), (before + 2, trusted));
     assert_eq!(scene.read("temporal-server.crt"), server);
     until(&scene, "healthy again", || proven(&scene));
     assert!(log(&scene).contains(&rolled_back), "{}", log(&scene));
@@ -127,8 +84,8 @@ async fn what_was_retired_or_revoked_since_the_healthy_generation_stays_so() {
     scene.done(&["cert", "generate", "--rotate-ca"]);
     scene.done(&["token", "generate", "--rotate-key"]);
     let healthy = with_a_healthy_one(&scene);
-    let (authorities, jti, jwks) = (subjects(&scene), scene.jti("client-token.jwt"), scene.read("temporal-jwks.json"));
-    assert_eq!(authorities.len(), 2, "the CA before is still trusted");
+    let (trusted, jti, jwks) = (authorities(&scene), scene.jti("client-token.jwt"), scene.read("temporal-jwks.json"));
+    assert_eq!(trusted.len(), 2, "the CA before is still trusted");
     scene.done(&["cert", "retire"]);
     scene.done(&["token", "retire"]);
     scene.done(&["token", "revoke", &jti]);
@@ -139,12 +96,12 @@ async fn what_was_retired_or_revoked_since_the_healthy_generation_stays_so() {
     assert!(bad > healthy + 3);
     let _warden = scene.warden();
     until(&scene, "rolled back and healthy", || generation(&scene) == bad + 1 && proven(&scene));
-    assert_eq!(subjects(&scene), authorities[..1]);
+    assert_eq!(authorities(&scene), trusted[..1]);
     let chain = Certificate::all_from_pem(&scene.read("temporal-server.crt")).unwrap();
     assert_eq!(chain.len(), 1, "no chain leads to the retired CA");
     assert_eq!(kids(&jwks), 2);
     assert_eq!(kids(&scene.read("temporal-jwks.json")), 1);
-    assert!(scene.revocations()["jti"].as_array().unwrap().iter().any(|revoked| revoked == jti.as_str()));
+    assert!(is_revoked(&scene, &jti));
     assert_ne!(scene.jti("client-token.jwt"), jti, "a revoked token of the warden's own is made anew");
     assert!(scene.run(&["cert", "verify"]).status.success());
     assert_serves(&scene, "a roll back at a start").await;
@@ -162,7 +119,7 @@ async fn trust_that_was_retired_is_not_brought_back_even_when_nothing_else_serve
     scene.done(&["cert", "retire"]);
     trust_a_strange_ca(&scene, "strange");
     scene.done(&["init"]);
-    let (bad, authorities) = (generation(&scene), subjects(&scene));
+    let (bad, trusted) = (generation(&scene), authorities(&scene));
     let _warden = scene.warden();
     until(&scene, "refused", || log(&scene).contains("NOT ROLLED BACK"));
     assert!(
@@ -170,7 +127,7 @@ async fn trust_that_was_retired_is_not_brought_back_even_when_nothing_else_serve
             .contains(&format!("NOT ROLLED BACK: generation {bad} stays although it fails: its CA is no longer"))
     );
     assert!(log(&scene).contains("its CA is no longer trusted, and trust that was retired is not brought back"));
-    assert_eq!((generation(&scene), subjects(&scene)), (bad, authorities));
+    assert_eq!((generation(&scene), authorities(&scene)), (bad, trusted));
     assert!(scene.done(&["status"]).contains("NOT ROLLED BACK"));
 }
 
@@ -224,7 +181,7 @@ fn copy(from: &Path, to: &Path) {
 async fn killed_before_any_change_of_a_roll_back_the_next_start_completes_it() {
     let scene = Scene::new(&backend());
     with_a_healthy_one(&scene);
-    let authorities = subjects(&scene);
+    let trusted = authorities(&scene);
     let jti = scene.jti("worker-token.jwt");
     scene.done(&["token", "revoke", &jti]);
     trust_a_strange_ca(&scene, "strange");
@@ -244,11 +201,8 @@ async fn killed_before_any_change_of_a_roll_back_the_next_start_completes_it() {
         let mut next = scene.warden();
         until(&scene, "rolled back and healthy", || generation(&scene) == bad + 1 && proven(&scene));
         let after = format!("a kill before change {nth} of {changes}: {end:?}");
-        assert_eq!(subjects(&scene), authorities, "{after}");
-        assert!(
-            scene.revocations()["jti"].as_array().unwrap().iter().any(|revoked| revoked == jti.as_str()),
-            "{after}"
-        );
+        assert_eq!(authorities(&scene), trusted, "{after}");
+        assert!(is_revoked(&scene, &jti), "{after}");
         assert_serves(&scene, &after).await;
         next.kill();
     }

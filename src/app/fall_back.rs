@@ -18,9 +18,6 @@ use crate::{
     supervisor::{ChildStatus, State},
 };
 
-/// Starts without health after which a generation is taken for the cause: before the start limit gives up on all.
-const TRIES: u32 = 2;
-
 /// What is known of the generation in force.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -40,6 +37,8 @@ struct Sight<'a> {
     children: &'a [ChildStatus],
     /// Starts of each child when the generation came into force.
     before: &'a [(&'static str, u32)],
+    /// Starts in vain after which it is taken for the cause.
+    tries: u32,
 }
 
 fn verdict(sight: &Sight<'_>) -> Verdict {
@@ -50,10 +49,10 @@ fn verdict(sight: &Sight<'_>) -> Verdict {
     }
     for child in sight.children.iter().filter(|child| [GATEWAY, TEMPORAL].contains(&child.name)) {
         let before = sight.before.iter().find(|(name, _)| *name == child.name).map_or(0, |(_, starts)| *starts);
-        let tries = child.restarts.saturating_sub(before);
-        if tries > TRIES && child.state != State::Ready {
+        let vain = child.vain_starts(before);
+        if vain >= sight.tries && child.state != State::Ready {
             let last = child.last_exit.as_deref().unwrap_or("no exit");
-            let why = format!("{} was started {tries} times with it and never healthy (last exit: {last})", child.name);
+            let why = format!("{} was started {vain} times with it and never healthy (last exit: {last})", child.name);
             return Verdict::Failed(why);
         }
     }
@@ -70,13 +69,16 @@ pub(super) async fn watch(warden: Rc<Warden>) {
     loop {
         let (generation, all) = (warden.live.borrow().generation, children.borrow_and_update().clone());
         if judged != Some(generation) {
+            // Whoever runs when PID 1 begins was started with it.
+            let first = judged.is_none();
+            before = all.iter().filter(|_| !first).map(|child| (child.name, child.starts())).collect();
             (judged, over) = (Some(generation), false);
-            before = all.iter().map(|child| (child.name, child.restarts)).collect();
         }
         let serving = health.borrow_and_update().serving;
         answers.mark_unchanged();
         let answer = warden.parent.answered();
-        let sight = Sight { answer: answer.as_ref(), serving, children: &all, before: &before };
+        let tries = warden.config().supervisor.tries();
+        let sight = Sight { answer: answer.as_ref(), serving, children: &all, before: &before, tries };
         match verdict(&sight) {
             Verdict::Proven if !over => over = prove(&warden, generation).await,
             // What a reload restarted is the reload's to judge.
@@ -121,25 +123,28 @@ pub(super) async fn fall_back(warden: &Warden, generation: u64, why: &str, asker
     let reason = why.to_owned();
     let change =
         move |config: &_, say: &mut dyn FnMut(_)| rotation::put_back(config, clock::now(), generation, &reason, say);
-    let said = match desk::apply(warden, change, asker).await {
+    // Said before the gateway has it: one that fails all the same may be the end of PID 1.
+    let loudly = |said: &str| {
+        error!("{said}");
+        warden.audit.journal.failed(Act::RollBack, By::Itself, said);
+    };
+    match desk::apply(warden, change, asker).await {
         Ok(live) => {
-            let put_back = live.put_back.clone();
+            let said = live.put_back.as_ref().map(words).unwrap_or_default();
+            loudly(&said);
             warden.live.replace(live);
             warden.changed.send_replace(warden.live.borrow().generation);
-            let then = match desk::in_force(warden, By::Itself).await {
-                Ok(line) | Err(line) => line,
-            };
-            put_back.map_or(then.clone(), |note| format!("{}; {then}", words(&note)))
+            match desk::in_force(warden, By::Itself).await {
+                Ok(then) | Err(then) => format!("{said}; {then}"),
+            }
         }
         Err(stays) => {
             let said = format!("NOT ROLLED BACK: {stays}. It fails because {why}");
+            loudly(&said);
             warden.stays.replace(Some(said.clone()));
             said
         }
-    };
-    error!("{said}");
-    warden.audit.journal.failed(Act::RollBack, By::Itself, &said);
-    said
+    }
 }
 
 /// As the log, the audit log and `status` say it.
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn a_generation_is_proven_by_service_and_fails_by_a_refusal_or_by_starts_without_health() {
         let on = |answer: Option<&Answer>, serving, children: &[ChildStatus]| {
-            verdict(&Sight { answer, serving, children, before: &[(TEMPORAL, 4)] })
+            verdict(&Sight { answer, serving, children, before: &[(TEMPORAL, 5)], tries: 3 })
         };
         let (switched, refused) = (Answer::Switched(3), Answer::Refused(3, "no key".to_owned()));
         assert_eq!(on(Some(&switched), true, &[]), Verdict::Proven);
@@ -181,8 +186,9 @@ mod tests {
         assert_eq!(on(Some(&refused), true, &[]), Verdict::Failed("the gateway refuses it: no key".to_owned()));
         let tried = |restarts, state| on(Some(&switched), false, &[child(TEMPORAL, state, restarts)]);
         assert_eq!(tried(6, State::Backoff), Verdict::Open, "those before it do not count");
-        assert_eq!(tried(7, State::Ready), Verdict::Open);
-        assert!(matches!(tried(7, State::Starting), Verdict::Failed(why) if why.contains("started 3 times")));
+        assert_eq!(tried(7, State::Starting), Verdict::Open, "the third may still succeed");
+        assert_eq!(tried(8, State::Ready), Verdict::Open);
+        assert!(matches!(tried(7, State::Backoff), Verdict::Failed(why) if why.contains("started 3 times")));
         assert_eq!(on(None, false, &[child("schema", State::Backoff, 9)]), Verdict::Open, "not one of the two");
     }
 }

@@ -27,8 +27,6 @@ use crate::{
 
 /// How long a gateway may take to become ready; Temporal has WARDEN_ENGINE_START_TIMEOUT.
 const GATEWAY_LIMIT: Duration = Duration::from_secs(30);
-/// Starts without health after which a configuration is taken for the cause: before the start limit gives up on all.
-const TRIES: u32 = 2;
 
 /// A configuration and what was made of it.
 #[derive(Clone)]
@@ -146,7 +144,7 @@ async fn in_force(
         return Err(roll_back(warden, &course.healthy, &[], &why).await);
     }
     let children = children(&changes);
-    let before: Vec<_> = children.iter().map(|name| (*name, restarts(warden, name))).collect();
+    let before: Vec<_> = children.iter().map(|name| (*name, starts(warden, name))).collect();
     children.iter().for_each(|name| warden.supervisor.restart(name));
     let watched = spawn_local(watch(warden.clone(), before)).abort_handle();
     course.watch = Some(watched);
@@ -170,8 +168,8 @@ fn children(changes: &[Change]) -> Vec<&'static str> {
     all.into_iter().filter(|(effect, _)| of(*effect)).map(|(_, name)| name).collect()
 }
 
-fn restarts(warden: &Warden, name: &str) -> u32 {
-    warden.supervisor.statuses().iter().find(|child| child.name == name).map_or(0, |child| child.restarts)
+fn starts(warden: &Warden, name: &str) -> u32 {
+    warden.supervisor.statuses().iter().find(|child| child.name == name).map_or(0, ChildStatus::starts)
 }
 
 /// Waits until all are healthy; puts the last healthy configuration back when one does not get there.
@@ -180,10 +178,11 @@ async fn watch(warden: Rc<Warden>, before: Vec<(&'static str, u32)>) {
         true => warden.config().temporal.start_timeout.max(GATEWAY_LIMIT),
         false => GATEWAY_LIMIT,
     };
+    let tries = warden.config().supervisor.tries();
     let mut statuses = warden.supervisor.watch();
-    let settled = timeout(limit, statuses.wait_for(|all| verdict(all, &before).is_some())).await;
+    let settled = timeout(limit, statuses.wait_for(|all| verdict(all, &before, tries).is_some())).await;
     let failed = match settled {
-        Ok(Ok(all)) => verdict(&all, &before).flatten(),
+        Ok(Ok(all)) => verdict(&all, &before, tries).flatten(),
         // Everything is being stopped.
         Ok(Err(_)) => return,
         Err(_) => Some(format!("not every process was healthy within {limit:?}")),
@@ -201,16 +200,18 @@ async fn watch(warden: Rc<Warden>, before: Vec<(&'static str, u32)>) {
 }
 
 /// `Some(None)` when all are healthy again, `Some(why)` when one will not be, `None` while that is open.
-fn verdict(all: &[ChildStatus], before: &[(&str, u32)]) -> Option<Option<String>> {
+///
+/// `before` has the starts of each until then.
+fn verdict(all: &[ChildStatus], before: &[(&str, u32)], tries: u32) -> Option<Option<String>> {
     let mut healthy = true;
-    for (name, restarts) in before {
+    for (name, starts) in before {
         let child = all.iter().find(|child| child.name == *name)?;
-        let tries = child.restarts.saturating_sub(*restarts);
-        if child.state == State::GaveUp || (tries > TRIES && child.state != State::Ready) {
+        let vain = child.vain_starts(*starts);
+        if child.state == State::GaveUp || (vain >= tries && child.state != State::Ready) {
             let last = child.last_exit.as_deref().unwrap_or("no exit");
-            return Some(Some(format!("{name} was started {tries} times and never healthy (last exit: {last})")));
+            return Some(Some(format!("{name} was started {vain} times and never healthy (last exit: {last})")));
         }
-        healthy &= tries > 0 && child.state == State::Ready;
+        healthy &= child.starts() > *starts && child.state == State::Ready;
     }
     healthy.then_some(None)
 }
@@ -257,12 +258,13 @@ mod tests {
 
     #[test]
     fn only_a_process_that_was_started_since_vouches_for_a_configuration() {
-        let verdict_on = |child: ChildStatus| verdict(&[child], &[(TEMPORAL, 3)]);
+        let verdict_on = |child: ChildStatus| verdict(&[child], &[(TEMPORAL, 4)], 3);
         assert_eq!(verdict_on(child(State::Ready, 3)), None, "it is still the one before");
         assert_eq!(verdict_on(child(State::Starting, 4)), None);
         assert_eq!(verdict_on(child(State::Ready, 4)), Some(None));
         assert_eq!(verdict_on(child(State::Backoff, 4)), None, "a first failure may have another cause");
-        let failed = verdict_on(child(State::Starting, 6)).unwrap().unwrap();
+        assert_eq!(verdict_on(child(State::Starting, 6)), None, "the third start may still succeed");
+        let failed = verdict_on(child(State::Backoff, 6)).unwrap().unwrap();
         assert!(failed.contains("started 3 times and never healthy (last exit: exit code 1)"), "{failed}");
     }
 }

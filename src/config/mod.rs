@@ -335,6 +335,14 @@ pub struct Supervisor {
     pub probe_limit: u32,
 }
 
+impl Supervisor {
+    /// Starts in vain after which what came last, a generation or a configuration, is taken for the cause: three, and fewer where that
+    /// would be too late. A process that ran before fails once by its end, and what is put back gets a start of its own.
+    pub fn tries(&self) -> u32 {
+        self.start_limit.saturating_sub(2).clamp(1, 3)
+    }
+}
+
 /// Our own log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {

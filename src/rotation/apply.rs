@@ -11,7 +11,7 @@ use super::{
     inputs::{self, OwnCaFiles},
     install::{self, Installation},
     judge::{Judged, Scene, judge},
-    make::Maker,
+    make::{GIVEN, Maker},
     plan::{Item, Plan, plan},
     put_back::{self, Case, PutBack},
     state::State,
@@ -115,7 +115,12 @@ pub fn put_back(
     why: &str,
     say: &mut dyn FnMut(Event),
 ) -> Result<Live, Error> {
-    bring_about(config, now, Request::Install, Given::Failed(failed, why), &Mounts::read()?, say)
+    // What was put back is said with its reason already.
+    let mut say = |event: Event| match &event {
+        Event::Made { name, .. } if name == GIVEN => {}
+        _ => say(event),
+    };
+    bring_about(config, now, Request::Install, Given::Failed(failed, why), &Mounts::read()?, &mut say)
 }
 
 /// Notes that everything is healthy with the generation that is live, if that is this one.

@@ -23,6 +23,9 @@ use crate::{
     tokens::{Grant, SigningKey, jwks, mint},
 };
 
+/// What was brought from elsewhere, as a publication lists it.
+pub(super) const GIVEN: &str = "what was given";
+
 /// Everything making needs, and the set it grows.
 pub(super) struct Maker<'a> {
     pub(super) config: &'a Config,
@@ -63,7 +66,7 @@ impl<'a> Maker<'a> {
                 Ok(CA_KEY)
             }
             // It lies in the set already: the publication is what is left to do.
-            Item::Signed => Ok("what was given"),
+            Item::Signed => Ok(GIVEN),
             Item::Leaf(id, choice) => self.make_leaf(id, choice),
             Item::SigningKey => {
                 let key = SigningKey::generate().map_err(token_error(SIGNING_KEY))?;

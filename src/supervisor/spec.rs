@@ -114,6 +114,18 @@ pub struct ChildStatus {
     pub last_exit: Option<String>,
 }
 
+impl ChildStatus {
+    /// All starts so far.
+    pub fn starts(&self) -> u32 {
+        self.restarts.saturating_add(1)
+    }
+
+    /// How many of the starts after the first `before` are over, and no process came of them.
+    pub fn vain_starts(&self, before: u32) -> u32 {
+        self.starts().saturating_sub(before).saturating_sub(u32::from(self.state.alive()))
+    }
+}
+
 /// A task that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {

@@ -51,7 +51,8 @@ impl State {
         }
     }
 
-    fn alive(self) -> bool {
+    /// Whether there is a process.
+    pub fn alive(self) -> bool {
         matches!(self, Self::Starting | Self::Ready | Self::Stopping)
     }
 }
