@@ -46,7 +46,7 @@ program() {
 # For another machine than this one: its linker and C compiler, by Debian's names. musl's headers are those of this machine's musl-tools:
 # what they say is the same for both.
 cross() {
-  [ "$target" != "$(uname -m)-unknown-linux-musl" ] || return 0
+  ! is_native || return 0
   [ "$target" = aarch64-unknown-linux-musl ] || die "no cross build for $target: aarch64-unknown-linux-musl only"
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_musl=aarch64-linux-gnu-gcc
   # The allocator takes the builder's page size for that of every kernel; 64 KiB serves all arm64 ones.
@@ -67,14 +67,22 @@ bundle() {
   rm -rf "$folder"
 }
 
-# papers FOLDER: what a program of this machine's own kind says of itself.
+# papers FOLDER: what the program there says of itself.
 papers() {
-  local own=$1/$NAME shell
-  [ "$target" = "$(uname -m)-unknown-linux-musl" ] || own=$native
-  [ -n "$own" ] || return 0
-  "$own" man --out "$1/man1"
+  local own=("$1/$NAME") shell
+  if ! is_native; then own=("$(emulator)" "${own[@]}"); fi
+  "${own[@]}" man --out "$1/man1"
   mkdir -p "$1/completions"
-  for shell in bash zsh fish; do "$own" completions "$shell" >"$1/completions/$shell"; done
+  for shell in bash zsh fish; do "${own[@]}" completions "$shell" >"$1/completions/$shell"; done
+}
+
+# Whether what is built runs on this machine.
+is_native() { [ "$target" = "$(uname -m)-unknown-linux-musl" ]; }
+
+# What runs a program for another machine.
+emulator() {
+  command -v "qemu-${target%%-*}-static" || command -v "qemu-${target%%-*}" ||
+    die "no qemu for ${target%%-*}: without it the archive has no manual (apt-get install qemu-user-static)"
 }
 
 # image OUT ARGUMENT...: what the Dockerfile makes, as one archive for `docker load`.
@@ -143,6 +151,7 @@ dry_run() {
   done
   [ "$with_image" = 0 ] || command -v docker >/dev/null || { say 'missing: docker (or --no-image)'; missing=1; }
   [ -d "$(rustc --print target-libdir --target "$target")" ] || { say "missing: rustup target add $target"; missing=1; }
+  is_native || (emulator >/dev/null) || missing=1
   command -v syft >/dev/null || say 'missing: syft; the release has no list of the packages in the image'
   printf '%s\n' "$archive" "$NAME-$VERSION-$target.cdx.json"
   [ "$with_image" = 0 ] || printf '%s\n' "$NAME-$VERSION-image-$(uname -m).tar" "$NAME-$VERSION-image-$(uname -m).cdx.json"
@@ -157,7 +166,6 @@ release() {
   sources "$work/one"
   say "building the program in $work/one"
   local built; built=$(program "$work/one")
-  native=$(native_program "$built")
   bundle "$built" "$DIST/$archive"
   crates "$DIST/$stem-$target.cdx.json"
   local machine; machine=$(uname -m)
@@ -189,12 +197,7 @@ again() {
   same 'image' "$3" "$1/image.tar"
 }
 
-# A program that runs here, to print manual and completions of one that does not.
-native_program() {
-  if [ "$target" = "$(uname -m)-unknown-linux-musl" ]; then printf '%s\n' "$1"; else command -v "$NAME" || true; fi
-}
-
-check=0 with_image=1 differ=0 key='' native='' action=release target=$(uname -m)-unknown-linux-musl
+check=0 with_image=1 differ=0 key='' action=release target=$(uname -m)-unknown-linux-musl
 while [ $# -gt 0 ]; do
   case $1 in
     --check) check=1 ;;

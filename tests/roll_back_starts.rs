@@ -104,6 +104,8 @@ fn a_start_limit_below_five_leaves_time_for_a_roll_back() {
         scene.done(&["token", "generate"]);
         let bad = generation(&scene);
         scene.set("WARDEN_START_LIMIT", limit);
+        // Longer than it takes to publish, on a busy machine as well: with two there is no second start to spare.
+        scene.set("WARDEN_BACKOFF_BASE", "3s");
         let _warden = Doomed::start(&scene, deadly(&scene));
         until(&scene, "rolled back and healthy", || generation(&scene) == bad + 1 && proven(&scene));
         assert_eq!(link(&scene, "..healthy"), Some(format!("..g{}", bad + 1)), "with a limit of {limit}");
