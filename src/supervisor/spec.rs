@@ -120,7 +120,7 @@ impl ChildStatus {
         self.restarts.saturating_add(1)
     }
 
-    /// How many of the starts after the first `before` are over, and no process came of them.
+    /// How many of the starts after the first `before` are over: all but that of the process that runs.
     pub fn vain_starts(&self, before: u32) -> u32 {
         self.starts().saturating_sub(before).saturating_sub(u32::from(self.state.alive()))
     }
