@@ -15,7 +15,9 @@ use faults_support::{
     trace::{End, Traced},
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, SigningKey as _};
-use roll_back_support::{authorities, generation, is_revoked, link, log, proven, until, with_a_healthy_one};
+use roll_back_support::{
+    authorities, generation, is_revoked, link, log, proven, said_in_log, until, with_a_healthy_one,
+};
 use temporal_warden::pki::Certificate;
 use warden_scene::Scene;
 
@@ -68,7 +70,7 @@ async fn a_generation_that_the_gateway_refuses_is_rolled_back_at_once_and_said_e
     assert_eq!((generation(&scene), authorities(&scene)), (before + 2, trusted));
     assert_eq!(scene.read("temporal-server.crt"), server);
     until(&scene, "healthy again", || proven(&scene));
-    assert!(log(&scene).contains(&rolled_back), "{}", log(&scene));
+    said_in_log(&scene, &rolled_back);
     until(&scene, "on record", || scene.acts("RollBack").iter().any(|act| act.contains(&rolled_back)));
     assert!(scene.done(&["status"]).contains(&rolled_back));
     assert_serves(&scene, "a roll back").await;
@@ -126,7 +128,7 @@ async fn trust_that_was_retired_is_not_brought_back_even_when_nothing_else_serve
         log(&scene)
             .contains(&format!("NOT ROLLED BACK: generation {bad} stays although it fails: its CA is no longer"))
     );
-    assert!(log(&scene).contains("its CA is no longer trusted, and trust that was retired is not brought back"));
+    said_in_log(&scene, "its CA is no longer trusted, and trust that was retired is not brought back");
     assert_eq!((generation(&scene), authorities(&scene)), (bad, trusted));
     assert!(scene.done(&["status"]).contains("NOT ROLLED BACK"));
 }
@@ -144,7 +146,7 @@ async fn two_generations_that_fail_do_not_take_turns() {
     let mut warden = scene.warden();
     until(&scene, "tried", || log(&scene).contains("NOT ROLLED BACK"));
     assert_eq!(generation(&scene), bad + 1);
-    assert!(log(&scene).contains("certificates and keys are not the cause, or both are bad"), "{}", log(&scene));
+    said_in_log(&scene, "certificates and keys are not the cause, or both are bad");
     // Nor after a restart of the whole, which knows it from the generation itself.
     warden.kill();
     fs::remove_file(scene.log()).unwrap();
@@ -166,7 +168,7 @@ async fn a_healthy_generation_that_was_altered_since_is_not_put_back() {
     fs::write(healthy.join("ca.crt"), "something else").unwrap();
     let _warden = scene.warden();
     until(&scene, "refused", || log(&scene).contains("NOT ROLLED BACK"));
-    assert!(log(&scene).contains(", the last healthy one, is gone or altered"), "{}", log(&scene));
+    said_in_log(&scene, ", the last healthy one, is gone or altered");
     assert_eq!(generation(&scene), bad);
 }
 

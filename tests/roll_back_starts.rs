@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use faults_support::{assert_serves, backend};
 use roll_back_support::{
-    authorities, generation, is_revoked, link, log, proven, reaper::Doomed, until, with_a_healthy_one,
+    authorities, generation, is_revoked, link, log, proven, reaper::Doomed, said_in_log, until, with_a_healthy_one,
 };
 use warden_scene::Scene;
 
@@ -44,7 +44,7 @@ async fn a_generation_with_which_the_gateway_dies_at_each_start_is_rolled_back_a
         "ROLLED BACK: generation {bad} is not in force: gateway was started 3 times with it and never healthy (last exit: \
          killed by SIGKILL)"
     );
-    assert!(log(&scene).contains(&said), "{}", log(&scene));
+    said_in_log(&scene, &said);
     until(&scene, "on record", || scene.acts("RollBack").iter().any(|act| act.contains(&said)));
     assert!(scene.done(&["status"]).contains(&said));
     assert_eq!(scene.read("temporal-server.crt"), server);
@@ -88,7 +88,7 @@ async fn where_the_gateway_dies_with_every_generation_the_warden_gives_up_and_no
         assert_eq!(Doomed::start(&scene, || true).code(), Some(137), "{}", log(&scene));
         assert_eq!(generation(&scene), bad + 1);
     }
-    assert!(log(&scene).contains("certificates and keys are not the cause, or both are bad"), "{}", log(&scene));
+    said_in_log(&scene, "certificates and keys are not the cause, or both are bad");
     assert_eq!(log(&scene).matches("ERROR ROLLED BACK: generation").count(), 1, "{}", log(&scene));
     let _warden = scene.warden();
     until(&scene, "healthy once the cause is gone", || proven(&scene));

@@ -34,6 +34,11 @@ pub fn until(scene: &Scene, what: &str, good: impl Fn() -> bool) {
     }
 }
 
+/// Waits until the log says it: a thread of its own writes it.
+pub fn said_in_log(scene: &Scene, text: &str) {
+    until(scene, text, || log(scene).contains(text));
+}
+
 /// Whether everything is healthy with the generation in force.
 pub fn proven(scene: &Scene) -> bool {
     link(scene, "..healthy").is_some_and(|healthy| link(scene, "..data") == Some(healthy))
