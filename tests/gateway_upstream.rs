@@ -112,6 +112,26 @@ async fn a_call_waits_for_the_upstream_and_is_sent_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_call_is_not_sent_to_a_frontend_that_has_its_port_open_and_does_not_serve_yet() {
+    let gateway = Gateway::start().await;
+    let send = gateway.connect().await;
+    gateway.backend.stop();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    let headers = move |send: h2::client::SendRequest<bytes::Bytes>| async move {
+        client::call(&send, LIST, &[("authorization", &token)]).await.unwrap().status()
+    };
+    let waiting = tokio::spawn(headers(send));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let back = Backend::starting_at(gateway.backend.address).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!waiting.is_finished() && back.count() == 0, "it was sent");
+    back.seen.starting.store(false, Ordering::SeqCst);
+    assert_eq!(waiting.await.unwrap(), 0);
+    assert_eq!(back.count(), 1);
+}
+
+#[tokio::test]
 async fn without_an_upstream_a_call_ends_unavailable_after_the_wait_or_its_own_deadline() {
     let gateway = Gateway::start().await;
     gateway.backend.stop();

@@ -13,11 +13,10 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     health_service::framed,
     namespace::PREFIX,
-    proxy,
     reply::status,
     service::Worker,
     serving::Serving,
-    upstream::{Lease, Pool},
+    upstream::{Lease, Pool, own},
     wire,
 };
 use crate::clock;
@@ -80,7 +79,7 @@ async fn ask(
     deadline: Instant,
 ) -> Result<Option<String>, String> {
     let mut lease = pool.acquire(&serving.connector, deadline).await.map_err(|e| e.to_string())?;
-    let mut request = proxy::own_request(&lease, "DescribeNamespace");
+    let mut request = own::request(&lease.connector, "DescribeNamespace");
     request.headers_mut().extend(token.map(|token| (AUTHORIZATION, token)));
     let answer = describe(&mut lease, request, name).await.map_err(|e| e.to_string())?;
     match answer {
@@ -107,5 +106,5 @@ async fn describe(
     }
     message.push(length as u8);
     message.extend_from_slice(name.as_bytes());
-    proxy::unary(lease, request, framed(&message)).await
+    own::unary(&mut lease.send, request, framed(&message)).await
 }

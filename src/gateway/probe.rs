@@ -7,9 +7,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     health_service::framed,
-    proxy,
     serving::Serving,
-    upstream::{Lease, Pool},
+    upstream::{
+        Lease, Pool,
+        own::{self, ALIVE_METHOD},
+    },
 };
 use crate::{clock, config::EngineKind, secret::Secret};
 
@@ -17,8 +19,6 @@ use crate::{clock, config::EngineKind, secret::Secret};
 const METHOD: &str = "DescribeNamespace";
 /// Field 1, a string: the namespace every Temporal has.
 const MESSAGE: &[u8] = b"\x0a\x0ftemporal-system";
-/// Needs no database, and is answered as long as the frontend answers anything.
-const ALIVE_METHOD: &str = "GetSystemInfo";
 /// Longest wait for the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Codes with which an upstream of someone else's refuses a probe that has no token for it.
@@ -78,11 +78,11 @@ async fn call(
     method: &str,
     message: &[u8],
 ) -> Result<(u32, String), h2::Error> {
-    let mut request = proxy::own_request(lease, method);
+    let mut request = own::request(&lease.connector, method);
     if let Some(token) = authorization {
         request.headers_mut().insert(AUTHORIZATION, token);
     }
-    proxy::unary(lease, request, framed(message)).await.map(|(code, message, _)| (code, message))
+    own::unary(&mut lease.send, request, framed(message)).await.map(|(code, message, _)| (code, message))
 }
 
 #[cfg(test)]

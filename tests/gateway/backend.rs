@@ -37,6 +37,8 @@ pub struct Seen {
     pub probed_with: Arc<Mutex<Vec<HeaderValue>>>,
     /// Whether probes are refused.
     pub database_down: Arc<AtomicBool>,
+    /// The port is open and nothing is served yet, as Temporal's is for a moment at its start.
+    pub starting: Arc<AtomicBool>,
 }
 
 pub struct Backend {
@@ -51,8 +53,19 @@ impl Backend {
     }
 
     pub async fn at(address: SocketAddr) -> Self {
+        Self::seeing(address, Seen::default()).await
+    }
+
+    /// One that does not serve until `starting` is over.
+    pub async fn starting_at(address: SocketAddr) -> Self {
+        let seen = Seen::default();
+        seen.starting.store(true, Ordering::SeqCst);
+        Self::seeing(address, seen).await
+    }
+
+    async fn seeing(address: SocketAddr, seen: Seen) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
-        let (address, seen) = (listener.local_addr().unwrap(), Seen::default());
+        let address = listener.local_addr().unwrap();
         let task = tokio::spawn(accept(listener, seen.clone()));
         Self { address, seen, task }
     }
@@ -113,6 +126,17 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     }
     if !probe {
         seen.calls.lock().unwrap().push((parts.uri.path().to_owned(), parts.headers.clone()));
+    }
+    if seen.starting.load(Ordering::SeqCst) {
+        let head = Response::builder().header("content-type", "application/grpc");
+        let head =
+            head.header("grpc-status", "14").header("grpc-message", "Frontend is not healthy yet").body(()).unwrap();
+        respond.send_response(head, true).unwrap();
+        return;
+    }
+    if probe && parts.uri.path().ends_with("/GetSystemInfo") {
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        return stream.send_trailers(trailers("0")).unwrap();
     }
     if probe && !seen.namespaces.lock().unwrap().is_empty() {
         return describe(body, respond, &seen).await;

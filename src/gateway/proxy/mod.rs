@@ -13,10 +13,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use h2::{Reason, RecvStream, client::ResponseFuture};
-use http::{HeaderValue, Request, Response, Uri, header::HOST, request::Parts};
+use http::{Request, Response, Uri, header::HOST, request::Parts};
 use tokio::time::{Instant, Sleep};
 
 pub(super) use relay::Relay;
@@ -275,41 +274,4 @@ impl Failure {
             Self::Ended(why) => format!("ended under way: {why}"),
         }
     }
-}
-
-/// The head of a call of the gateway's own to WorkflowService.
-pub(super) fn own_request(lease: &Lease, method: &str) -> Request<()> {
-    let Connector { scheme, authority, .. } = &*lease.connector;
-    let uri = format!("{scheme}://{authority}/temporal.api.workflowservice.v1.WorkflowService/{method}");
-    let mut request = Request::new(());
-    *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = uri.parse().unwrap_or_default();
-    *request.version_mut() = http::Version::HTTP_2;
-    let headers = request.headers_mut();
-    headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-    headers.insert("te", HeaderValue::from_static("trailers"));
-    headers.insert("grpc-timeout", HeaderValue::from_static("5S"));
-    headers.insert("user-agent", HeaderValue::from_static("temporal-warden"));
-    request
-}
-
-/// One unary call of the gateway's own: gRPC status, its message, and the frames of the answer.
-pub(super) async fn unary(
-    lease: &mut Lease,
-    request: Request<()>,
-    message: Bytes,
-) -> Result<(u32, String, Bytes), h2::Error> {
-    let (response, mut send) = lease.send.send_request(request, false)?;
-    send.send_data(message, true)?;
-    let (head, mut body) = response.await?.into_parts();
-    let mut frames = BytesMut::new();
-    while let Some(data) = body.data().await {
-        let data = data?;
-        let _ = body.flow_control().release_capacity(data.len());
-        frames.extend_from_slice(&data);
-    }
-    let trailers = body.trailers().await?.unwrap_or_default();
-    let found = |name: &str| trailers.get(name).or(head.headers.get(name)).and_then(|v| v.to_str().ok());
-    let code = found("grpc-status").and_then(|code| code.parse().ok()).unwrap_or(status::UNKNOWN);
-    Ok((code, found("grpc-message").unwrap_or_default().to_owned(), frames.freeze()))
 }

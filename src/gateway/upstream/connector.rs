@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::cork::Cork;
+use super::{cork::Cork, own};
 use crate::gateway::{link, tls};
 
 /// Streams the gateway opens on one connection at most; below the peer's limit nothing queues unseen.
@@ -88,6 +88,23 @@ impl Connector {
     ) -> io::Result<(SendRequest<Bytes>, Driver)> {
         let limit = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT:?}"));
         timeout(CONNECT, self.open(ended)).await.unwrap_or_else(|_| Err(limit()))
+    }
+
+    /// As [`Self::connect`], to a frontend that did not answer just now: it opens its port before it serves.
+    pub(super) async fn connect_to_started(
+        &self,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> io::Result<(SendRequest<Bytes>, Driver)> {
+        let (send, driver) = self.connect(ended).await?;
+        let limit =
+            || io::Error::new(io::ErrorKind::TimedOut, format!("it does not serve within {CONNECT:?} of its start"));
+        match timeout(CONNECT, own::serves(&send, self)).await.unwrap_or_else(|_| Err(limit())) {
+            Ok(()) => Ok((send, driver)),
+            Err(error) => {
+                driver.cut();
+                Err(error)
+            }
+        }
     }
 
     async fn open(&self, ended: impl FnOnce() + Send + 'static) -> io::Result<(SendRequest<Bytes>, Driver)> {

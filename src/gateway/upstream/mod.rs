@@ -2,6 +2,7 @@
 
 mod connector;
 mod cork;
+pub(super) mod own;
 mod pool;
 
 pub(super) use connector::Connector;

@@ -153,7 +153,9 @@ impl Pool {
         }
         let ended = Arc::new(AtomicBool::new(false));
         let flag = ended.clone();
-        let dialled = connector.connect(move || flag.store(true, Ordering::Relaxed)).await;
+        let ends = move || flag.store(true, Ordering::Relaxed);
+        let dialled =
+            if failures > 0 { connector.connect_to_started(ends).await } else { connector.connect(ends).await };
         self.dials_failed.fetch_add(u64::from(dialled.is_err()), Ordering::Relaxed);
         self.lock().dialled(&connector, dialled, ended);
         self.changed.notify_waiters();
