@@ -11,7 +11,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 pub fn parse(text: &str) -> Result<Targets, String> {
     // Nothing would be read as `error`.
     let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
-    if let Some(word) = text.split(',').map(str::trim).find(|part| !part.contains('=') && !is_level(part)) {
+    let is_good = |part: &str| match part.split_once('=') {
+        Some((module, level)) => !module.is_empty() && is_level(level),
+        None => is_level(part),
+    };
+    if let Some(word) = text.split(',').map(str::trim).find(|part| !is_good(part)) {
         return Err(format!("{word:?} is no level"));
     }
     text.parse::<Targets>().map_err(|error| error.to_string())
@@ -42,6 +46,8 @@ mod tests {
     fn a_word_that_is_no_level_is_refused_and_named() {
         assert_eq!(parse("verbose").unwrap_err(), "\"verbose\" is no level");
         assert_eq!(parse("info,,h2=warn").unwrap_err(), "\"\" is no level");
-        assert!(parse("h2=loud").is_err());
+        for half in ["h2=loud", "h2=", "=warn", "="] {
+            assert_eq!(parse(half).unwrap_err(), format!("{half:?} is no level"));
+        }
     }
 }
