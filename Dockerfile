@@ -43,11 +43,13 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 
 # Temporal and the gateway run as users that can read neither the keys nor each other. PID 1 alone stays root.
-# Only Temporal writes /var/lib/temporal; the audit log is root's, readable by the gateway's group.
+# Only Temporal writes /var/lib/temporal; the audit log is root's, readable by the gateway's group. The day on which their (locked)
+# passwords were set goes: the image is the same on every one.
 RUN groupadd --gid 1000 temporal \
  && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /var/lib/temporal --shell /usr/sbin/nologin temporal \
  && groupadd --gid 7233 warden-gateway \
  && useradd --uid 7233 --gid 7233 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin warden-gateway \
+ && chage --lastday -1 temporal && chage --lastday -1 warden-gateway \
  && install -d -m 0755 /etc/temporal /etc/temporal/certs /usr/local/lib/temporal-warden \
  && install -d -m 0700 /etc/temporal/published \
  && install -d -m 0750 -g warden-gateway /var/log/temporal \

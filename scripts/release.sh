@@ -177,9 +177,9 @@ release() {
   fi
   [ "$check" = 0 ] || again "$work" "$built" "$image_file"
   sums
-  rm -rf "$work"
   say "in $DIST:" && (cd "$DIST" && ls -s1h)
-  [ "$differ" = 0 ] || die 'not reproducible: see above'
+  [ "$differ" = 0 ] || die "not reproducible: see above; $work has the second ones"
+  rm -rf "$work"
 }
 
 # again WORK PROGRAM IMAGE: builds once more elsewhere, with another length of every path, and compares.

@@ -92,6 +92,8 @@ fn checked(folder: &Path, taint: &str) -> Output {
     command.arg("--no-image").env("PROGRAM", &program).env("TAINT", taint);
     // No tools of this machine's own beside the stand-ins.
     command.env("XDG_CACHE_HOME", folder);
+    // Two builds that differ are left there to be looked at.
+    command.env("TMPDIR", folder);
     let path = std::env::var("PATH").unwrap();
     run(command.env("PATH", format!("{}:{path}", bin.display())))
 }
@@ -120,7 +122,7 @@ fn a_release_has_program_manual_and_completions_and_one_that_differs_from_its_se
 const SAVE: &str = r#"
 import io, json, sys, tarfile
 second = sys.argv[1] == "second"
-now = 2_000_000_000 + second * 1000
+now = 2_000_000_000 if second else 1_600_000_000
 def layer(entries):
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as tar:

@@ -5,7 +5,7 @@
     image.py files OUT.tar                                     a line for each file: to see what differs
 
 `docker build` without BuildKit stamps layers, their files and the history with the time of the build. What a container sees are
-the files: they are merged into one layer, in the order of their names, with EPOCH as the latest time any of them bears; lists that
+the files: they are merged into one layer, in the order of their names, each with the time EPOCH; lists that
 only the package manager's runs leave behind go. The result is an archive for `docker load`, also an OCI layout's blobs by hash.
 """
 
@@ -83,7 +83,8 @@ def put(merged, path: str, tar, member, epoch: int, first: dict) -> None:
     target = tar.getmember(member.linkname) if member.islnk() else member
     info = copy.copy(target)
     info.name = path
-    info.mtime = min(int(target.mtime), epoch)
+    # That of a cached layer is the day it was first built on.
+    info.mtime = epoch
     info.uname = info.gname = ""
     # Attributes (capabilities) stay, times of higher precision go.
     info.pax_headers = {key: value for key, value in target.pax_headers.items() if key.startswith("SCHILY.xattr")}
