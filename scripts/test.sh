@@ -54,17 +54,6 @@ real_programs() {
     cargo_tests --test engine_schema --test engine_server --test cli_front_exec --test rotation_live --test roll_back_live --test gateway_live --test external_live --test rotation_clock --test docker_dependents --test supervision_live --test profiles --test progress -- --ignored
 }
 
-# The web UI for people who log in: Temporal's UI server out of its image, a provider of OpenID Connect and a browser.
-ui_oidc() {
-  local bin=$PWD/$WORK/bin ui=$PWD/$WORK/ui-server container
-  rm -rf "$ui"
-  container=$(docker create "${UI_IMAGE:-temporalio/ui:2.55.0}")
-  docker cp -q "$container:/home/ui-server" "$ui"
-  docker rm -f "$container" >/dev/null
-  WARDEN_BIN=$PWD/target/debug/temporal-warden TEMPORAL_SERVER_BIN=$bin/temporal-server TEMPORAL_SQL_TOOL_BIN=$bin/temporal-sql-tool \
-    TEMPORAL_CLI_BIN=$bin/temporal UI_BIN=$ui/ui-server UI_CONFIG=$ui "$1/bin/python" tests/e2e/ui_oidc.py
-}
-
 # Every certificate of a first start, by zlint; Go is there wherever stand-in images are made.
 certificates() {
   local folder; folder=$(mktemp -d)
@@ -113,8 +102,6 @@ e2e() {
   [ -n "${E2E_KEEP:-}" ] || real_programs
   step 'pytest tests/e2e'
   pytests "$venv" tests/e2e "$@"
-  # Only with everything: it starts Temporal on this machine.
-  [ $# -gt 0 ] || [ -n "${E2E_KEEP:-}" ] || check 'web UI with OpenID Connect' ui_oidc "$venv"
   # The same promises to dependents on a stack that Compose v2 made; unless only some were asked for, or by one of your choice.
   [ $# = 0 ] && [ -z "${E2E_KEEP:-}${DOCKER_COMPOSE:-}" ] || return 0
   step 'dependents under Compose v2'
