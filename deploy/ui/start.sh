@@ -1,13 +1,13 @@
 #!/bin/sh
 # Starts the front of the web UI (nginx), and follows the token and the TLS certificate when they change.
 #
-# /data (a volume) keeps what is made at the first start: the password, and a self-signed certificate.
+# /data (a volume) keeps what is made at the first start: the password, and a self-signed certificate (anew for another UI_NAME).
 #   UI_PASSWORD, UI_USER       wins over the made one; the user is `temporal`
 #   UI_OIDC=true               no password: people log in at their provider, and the UI sends each one's own token
 #   /etc/front/tls.crt, .key   your own certificate, when mounted there
 set -eu
 umask 077
-token=/etc/temporal/certs/ui-token.jwt own=/etc/front run=/run/front people=${UI_OIDC:-false}
+token=/etc/temporal/certs/ui-token.jwt own=/etc/front run=/run/front people=${UI_OIDC:-false} name=${UI_NAME:-localhost}
 
 say() { printf '[front] %s\n' "$*"; }
 
@@ -35,13 +35,19 @@ oidc() {
   printf 'map "" $guesser { default ""; }\n' >$run/guesser.conf
 }
 
+# fits: the certificate made before is for the name people use now, and has a month left.
+fits() {
+  [ -s /data/tls.crt ] && openssl x509 -in /data/tls.crt -noout -checkend 2592000 >/dev/null &&
+    openssl x509 -in /data/tls.crt -noout -checkhost "$name" | grep -q 'does match'
+}
+
 certificate() {
-  if [ ! -s /data/tls.crt ] && [ ! -s $own/tls.crt ]; then
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 825 -subj "/CN=${UI_NAME:-localhost}" \
-      -addext "subjectAltName=DNS:${UI_NAME:-localhost},IP:127.0.0.1" -keyout /data/tls.key.new -out /data/tls.crt.new 2>/dev/null
+  if [ ! -s $own/tls.crt ] && ! fits; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 825 -subj "/CN=$name" \
+      -addext "subjectAltName=DNS:$name,IP:127.0.0.1" -keyout /data/tls.key.new -out /data/tls.crt.new 2>/dev/null
     mv /data/tls.key.new /data/tls.key
     mv /data/tls.crt.new /data/tls.crt
-    say "made a self-signed certificate for ${UI_NAME:-localhost}; mount your own as $own/tls.crt and $own/tls.key"
+    say "made a self-signed certificate for $name; mount your own as $own/tls.crt and $own/tls.key"
   fi
 }
 

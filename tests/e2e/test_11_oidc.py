@@ -207,10 +207,16 @@ def test_while_the_provider_is_away_people_go_on(ada):
 def test_with_id_tokens_it_is_the_same(browser):
     """For a provider whose access tokens are opaque; the overlay's other way."""
     began = time.time()
-    up("temporal", "ui", OIDC_USE_ID_TOKEN="true", OIDC_AUDIENCE="temporal-ui")
+    up("temporal", "ui", "ui_front", OIDC_USE_ID_TOKEN="true", OIDC_AUDIENCE="temporal-ui", UI_NAME="temporal.example.com")
     eventually("the UI answers", lambda: run("curl", "-skf", f"{URL}/healthz").ok)
     job = start_job("seen by an ID token")
     finished(job)
     show_list(log_in(browser, ADA), job)
     since = f"{int(time.time() - began) + 1}s"
     assert records("ada", "--since", since, "--method", "ListWorkflowExecutions", "--decision", "allow")
+
+
+def test_the_fronts_own_certificate_follows_the_name_that_people_use():
+    """It was made for localhost, and the one before stays in the volume."""
+    checked = must("docker", "exec", FRONT, "openssl", "x509", "-in", "/run/front/tls.crt", "-noout", "-checkhost", "temporal.example.com")
+    assert "does match" in checked, checked
