@@ -3,16 +3,19 @@
 #[cfg(target_env = "musl")]
 mod memory;
 
-use std::process::ExitCode;
+use std::{env, ffi::OsString, process::ExitCode};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: memory::ByProcess = memory::ByProcess::new();
 
 fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().collect();
     #[cfg(target_env = "musl")]
-    if std::env::args_os().nth(1).is_some_and(|command| command == "gateway") {
+    if arguments.get(1).is_some_and(|command| command == "gateway") {
+        drop(arguments);
         ALLOCATOR.serve_threads();
+        return temporal_warden::cli::main(env::args_os().collect());
     }
-    temporal_warden::cli::main(std::env::args_os().collect())
+    temporal_warden::cli::main(arguments)
 }
