@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 from stack import KEEP, ROOT, SERVER, bash, eventually, finished, healthy, inspect, must, run, start_job
 
@@ -82,14 +82,26 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+def visit(page: Page, url: str, text: str) -> None:
+    """Until the page shows the text: to Chromium a container that starts or ends beside it is a change of network, for which it
+    drops what it is loading (net::ERR_NETWORK_CHANGED)."""
+    for last in (False, False, False, True):
+        page.goto(url, wait_until="domcontentloaded")
+        try:
+            return page.get_by_text(text).first.wait_for(timeout=60_000 if last else 10_000)
+        except TimeoutError:
+            if last:
+                raise
+
+
 def log_in(browser: Browser, name: str) -> Page:
     """A person with a browser of their own, who was sent to the provider and back."""
     context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 800})
     context.set_default_timeout(60_000)
     page = context.new_page()
-    page.goto(URL, wait_until="domcontentloaded")
-    page.get_by_text("Continue to SSO").first.click()
     try:
+        visit(page, URL, "Continue to SSO")
+        page.get_by_text("Continue to SSO").first.click()
         page.get_by_role("button", name=name, exact=True).click()
         page.wait_for_url(f"{URL}/**")
     except Exception:
@@ -114,8 +126,7 @@ def records(name: str, *filters: str) -> list[dict]:
 
 
 def show_list(page: Page, job: str) -> None:
-    page.goto(f"{URL}/namespaces/default/workflows", wait_until="domcontentloaded")
-    page.get_by_text(job).first.wait_for()
+    visit(page, f"{URL}/namespaces/default/workflows", job)
 
 
 def terminate(page: Page, job: str) -> None:
