@@ -30,7 +30,7 @@ mod temporal_flags;
 mod token;
 mod wait;
 
-use std::{ffi::OsString, path::Path, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -128,8 +128,8 @@ enum Command {
 
 /// Runs the command line `args` (the program's name first).
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let name = args.first().map(|a| Path::new(a).file_name().unwrap_or(a));
-    let is_front = name.is_some_and(|n| n == "temporal");
+    let is_front =
+        args.first().is_some_and(|called| called == "temporal" || called.as_encoded_bytes().ends_with(b"/temporal"));
     if !is_front && args.get(1).is_some_and(|a| a == "run") {
         return run::main(&args);
     }
@@ -137,6 +137,12 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     if is_front {
         return exit_code(temporal::main(args.into_iter().skip(1)));
     }
+    command(args)
+}
+
+/// Not inlined: its frame holds every command's arguments, and `run -- COMMAND` needs none of those pages.
+#[inline(never)]
+fn command(args: Vec<OsString>) -> ExitCode {
     match Cli::parse_from(args).command {
         Command::Run => unreachable!("dispatched above, before anything else runs"),
         Command::Init => init::main(),

@@ -71,7 +71,7 @@ fn a_path_is_compared_byte_for_byte() {
 fn field_numbers_are_those_of_the_served_descriptors() {
     let known = include_str!("../../tests/data/request-fields.txt");
     let known: BTreeSet<&str> = known.lines().collect();
-    for row in METHODS {
+    for row in METHODS.iter() {
         let path = format!("/{}/{}", row.service, row.name);
         for name in ["namespace", "namespace_id", "id", "task_token"] {
             let number = row.field(name);

@@ -77,7 +77,7 @@ pub(super) fn of_message(row: &Method, message: &[u8]) -> Result<Reading, Malfor
         Some(number) => last(message, number)?,
         None => &[],
     };
-    let named = if row.workflow.is_empty() { String::new() } else { wire::text(message, row.workflow)? };
+    let named = if row.workflow.is_empty() { String::new() } else { wire::text(message, &row.workflow)? };
     // Tokens of queries and Nexus tasks have a queue where those of workflows and activities have the workflow.
     let from_token = !token.is_empty() && !row.name.contains("Query") && !row.name.contains("Nexus");
     let workflow = if from_token { wire::text(token, &[2]).unwrap_or_default() } else { named };

@@ -40,15 +40,14 @@ pub fn init_command(signals: Signals, argv: Vec<OsString>) -> i32 {
     let adoption = adopt_orphans();
     // The environment is handed on as it is; the only thing looked at is where programs are.
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    let shown = program.to_string_lossy().into_owned();
-    let launch = Launch::new(program.into(), argv.collect(), None, path.as_encoded_bytes(), Role::Guest);
+    let launch = Launch::new(program.clone().into(), argv.collect(), None, path.as_encoded_bytes(), Role::Guest);
     let started = launch
         .map_err(|e| (e.to_string(), 126))
         .and_then(|launch| process::spawn(&launch).map_err(|e| (e.to_string(), e.exit_code())));
     match started {
         Ok(child) => Init::new(child.as_raw(), adoption).run(&signals),
         Err((reason, code)) => {
-            say(&format!("{shown}: {reason}"));
+            say(&format!("{}: {reason}", program.display()));
             code
         }
     }
