@@ -1,8 +1,8 @@
 //! Starts a process: `fork`, then everything the child needs by system calls alone, then `execve`.
 //!
 //! Between fork and exec only async-signal-safe calls are made, on memory prepared before the fork: another thread
-//! (the log writer) may have held any lock at that instant. A failure travels back through a close-on-exec pipe, or is left in
-//! the memory that both have in common.
+//! (the log writer) may have held any lock at that instant. A failure travels back through a close-on-exec pipe, never
+//! through memory: an emulator (qemu-user) makes a plain fork of CLONE_VM, and a failed start would pass for a good one.
 
 mod confine;
 mod first;
@@ -79,10 +79,7 @@ pub(super) fn spawn(launch: &Launch) -> Result<unistd::Pid, SpawnError> {
     let argv = pointers(&launch.argv);
     let above = launch.fds.iter().map(|(target, _)| target + 1).max().unwrap_or(3).max(3);
     let parent = unistd::getpid().as_raw();
-    let pipe = match launch.role {
-        Role::Confined { .. } => Some(unistd::pipe2(OFlag::O_CLOEXEC).map_err(fork_failed)?),
-        Role::Guest => None,
-    };
+    let (read, write) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(fork_failed)?;
     let mut start = Start {
         launch,
         shell: [c"/bin/sh".as_ptr()].into_iter().chain(argv.iter().copied()).collect(),
@@ -91,8 +88,7 @@ pub(super) fn spawn(launch: &Launch) -> Result<unistd::Pid, SpawnError> {
         above,
         moved: vec![-1; launch.fds.len()],
         parent,
-        report: pipe.as_ref().map(|(_, write)| write.as_raw_fd()),
-        failure: None,
+        report: write.as_raw_fd(),
     };
     let mut stack = [MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
     // SAFETY: the child runs `child` alone, on a stack of its own that grows down from its end, and never returns. `start`
@@ -101,15 +97,12 @@ pub(super) fn spawn(launch: &Launch) -> Result<unistd::Pid, SpawnError> {
         let top = stack.as_mut_ptr_range().end;
         libc::clone(child, top.cast(), start.launch.role.sharing() | libc::SIGCHLD, (&raw mut start).cast())
     };
+    drop(write);
     let pid = Errno::result(pid).map_err(fork_failed)?;
-    let failure = match pipe {
-        Some((read, write)) => {
-            drop(write);
-            read_failure(File::from(read))
-        }
-        None => start.failure,
-    };
-    failure.map_or(Ok(unistd::Pid::from_raw(pid)), Err)
+    match read_failure(File::from(read)) {
+        Some(error) => Err(error),
+        None => Ok(unistd::Pid::from_raw(pid)),
+    }
 }
 
 /// Bytes of the child's stack, which is a part of ours; it calls nothing deep, and each page of it is one more to map.
@@ -134,10 +127,8 @@ struct Start<'a> {
     moved: Vec<RawFd>,
     /// Our pid.
     parent: i32,
-    /// The pipe that takes a failure to a parent with other memory.
-    report: Option<RawFd>,
-    /// What the child could not do, seen by a parent with the same memory.
-    failure: Option<SpawnError>,
+    /// Where a failure is told.
+    report: RawFd,
 }
 
 impl Role {
@@ -172,17 +163,14 @@ extern "C" fn child(start: *mut libc::c_void) -> libc::c_int {
     // prepared memory; `report` is our own descriptor, moved out of the targets' way first.
     unsafe {
         let start = &mut *start.cast::<Start<'_>>();
-        let high = start.report.map(|pipe| libc::fcntl(pipe, libc::F_DUPFD_CLOEXEC, start.above));
+        let high = libc::fcntl(start.report, libc::F_DUPFD_CLOEXEC, start.above);
         let (step, errno) = match become_program(start) {
             Ok(never) => match never {},
             Err(failure) => failure,
         };
-        start.failure = Some(SpawnError { step, errno: Errno::from_raw(errno) });
-        if let Some(high) = high {
-            let mut message = [step as u8; 5];
-            message[1..].copy_from_slice(&errno.to_ne_bytes());
-            libc::write(high, message.as_ptr().cast(), message.len());
-        }
+        let mut message = [step as u8; 5];
+        message[1..].copy_from_slice(&errno.to_ne_bytes());
+        libc::write(high, message.as_ptr().cast(), message.len());
         libc::_exit(127)
     }
 }
