@@ -203,7 +203,7 @@ async fn a_task_that_cannot_be_looked_up_now_may_be_answered_later() {
     // The kernel accepts for it, as for a process that hangs.
     let hung = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut options = Options { upstream: Some(hung.local_addr().unwrap().to_string()), ..Options::default() };
-    options.hello.upstream_wait_ms = 300;
+    options.hello.upstream_wait_ms = 1500;
     let silent = Gateway::with(options).await;
     let reply = send(&silent, &silent.connect().await, "RespondActivityTaskCompleted", &[&task], false).await;
     let why = "the namespace of the task cannot be looked up: no answer in time";

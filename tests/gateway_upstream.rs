@@ -111,24 +111,33 @@ async fn a_call_waits_for_the_upstream_and_is_sent_when_it_is_back() {
     assert_eq!(back.count(), 1);
 }
 
-#[tokio::test]
-async fn a_call_is_not_sent_to_a_frontend_that_has_its_port_open_and_does_not_serve_yet() {
+/// A call that is made while nothing listens there, or only when the frontend has opened its port.
+async fn is_sent_once_the_frontend_serves(made_before: bool) {
     let gateway = Gateway::start().await;
     let send = gateway.connect().await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    assert_eq!(client::call(&send, LIST, &[("authorization", &token)]).await.unwrap().status(), 0);
     gateway.backend.stop();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let token = client::bearer(&gateway.token("temporal-client"));
-    let headers = move |send: h2::client::SendRequest<bytes::Bytes>| async move {
-        client::call(&send, LIST, &[("authorization", &token)]).await.unwrap().status()
+    let call = async move { client::call(&send, LIST, &[("authorization", &token)]).await.unwrap().status() };
+    let (back, waiting) = if made_before {
+        let waiting = tokio::spawn(call);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        (Backend::starting_at(gateway.backend.address).await, waiting)
+    } else {
+        (Backend::starting_at(gateway.backend.address).await, tokio::spawn(call))
     };
-    let waiting = tokio::spawn(headers(send));
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let back = Backend::starting_at(gateway.backend.address).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert!(!waiting.is_finished() && back.count() == 0, "it was sent");
     back.seen.starting.store(false, Ordering::SeqCst);
     assert_eq!(waiting.await.unwrap(), 0);
     assert_eq!(back.count(), 1);
+}
+
+#[tokio::test]
+async fn a_call_is_not_sent_to_a_frontend_that_has_its_port_open_and_does_not_serve_yet() {
+    is_sent_once_the_frontend_serves(true).await;
+    is_sent_once_the_frontend_serves(false).await;
 }
 
 #[tokio::test]

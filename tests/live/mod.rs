@@ -117,6 +117,9 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("what it logged:\n{}", self.log());
+        }
         if let Some(mut warden) = self.warden.take() {
             let _ = kill(Pid::from_raw(warden.id().cast_signed()), Signal::SIGTERM);
             let _ = warden.wait();

@@ -90,7 +90,7 @@ impl Connector {
         timeout(CONNECT, self.open(ended)).await.unwrap_or_else(|_| Err(limit()))
     }
 
-    /// As [`Self::connect`], to a frontend that did not answer just now: it opens its port before it serves.
+    /// As [`Self::connect`], to a frontend that may just have been started: it opens its port before it serves.
     pub(super) async fn connect_to_started(
         &self,
         ended: impl FnOnce() + Send + 'static,

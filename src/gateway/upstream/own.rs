@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderValue, Request};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Connector;
 use crate::gateway::reply::status;
@@ -16,6 +16,8 @@ pub(in crate::gateway) const ALIVE_METHOD: &str = "GetSystemInfo";
 const NOT_YET: &str = "not healthy yet";
 /// Between two questions whether it serves.
 const AGAIN: Duration = Duration::from_millis(50);
+/// A frontend that starts says so at once. One that says nothing for so long hangs: that is for the probe to find.
+const SILENT: Duration = Duration::from_secs(1);
 
 /// The head of such a call to WorkflowService.
 pub(in crate::gateway) fn request(connector: &Connector, method: &str) -> Request<()> {
@@ -55,14 +57,14 @@ pub(in crate::gateway) async fn unary(
 }
 
 /// Returns once a frontend that was just started takes calls: until then it answers each with UNAVAILABLE, and a call
-/// that was sent to it is not sent again. Any other answer, a refusal too, is one of a frontend that serves.
+/// that was sent to it is not sent again. Any other answer, a refusal or silence too, is not one of a frontend that starts.
 pub(super) async fn serves(send: &SendRequest<Bytes>, connector: &Connector) -> io::Result<()> {
     loop {
         let mut send = send.clone().ready().await.map_err(io::Error::other)?;
-        let nothing = Bytes::from_static(&[0; 5]);
-        match unary(&mut send, request(connector, ALIVE_METHOD), nothing).await {
-            Ok((status::UNAVAILABLE, why, _)) if why.contains(NOT_YET) => sleep(AGAIN).await,
-            Err(error) if error.is_io() || error.is_go_away() => return Err(io::Error::other(error)),
+        let asked = unary(&mut send, request(connector, ALIVE_METHOD), Bytes::from_static(&[0; 5]));
+        match timeout(SILENT, asked).await {
+            Ok(Ok((status::UNAVAILABLE, why, _))) if why.contains(NOT_YET) => sleep(AGAIN).await,
+            Ok(Err(error)) if error.is_io() || error.is_go_away() => return Err(io::Error::other(error)),
             Ok(_) | Err(_) => return Ok(()),
         }
     }

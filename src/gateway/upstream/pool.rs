@@ -142,20 +142,21 @@ impl Pool {
                 return Pick::Full;
             }
             inner.dialling = true;
-            tokio::spawn(self.clone().dial(newest, inner.failures));
+            // Who had none may dial a frontend that has just been started, or comes back.
+            let started = inner.connections.is_empty();
+            tokio::spawn(self.clone().dial(newest, inner.failures, started));
         }
         found.map_or(Pick::Wait, Pick::Stream)
     }
 
-    async fn dial(self: Arc<Self>, connector: Arc<Connector>, failures: u32) {
+    async fn dial(self: Arc<Self>, connector: Arc<Connector>, failures: u32, started: bool) {
         if failures > 0 {
             sleep(backoff::delay(BACKOFF_BASE, BACKOFF_CAP, failures, 0.5)).await;
         }
         let ended = Arc::new(AtomicBool::new(false));
         let flag = ended.clone();
         let ends = move || flag.store(true, Ordering::Relaxed);
-        let dialled =
-            if failures > 0 { connector.connect_to_started(ends).await } else { connector.connect(ends).await };
+        let dialled = if started { connector.connect_to_started(ends).await } else { connector.connect(ends).await };
         self.dials_failed.fetch_add(u64::from(dialled.is_err()), Ordering::Relaxed);
         self.lock().dialled(&connector, dialled, ended);
         self.changed.notify_waiters();
