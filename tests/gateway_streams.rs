@@ -47,6 +47,29 @@ async fn a_refusal_is_trailers_only() {
 }
 
 #[tokio::test]
+async fn a_refusal_waits_for_the_message_of_the_call_but_not_for_one_that_does_not_come_or_end() {
+    let gateway = Gateway::start().await;
+    let begun = async || {
+        let mut send = gateway.connect().await.ready().await.unwrap();
+        let (response, stream) = send.send_request(client::request(LIST, &[]), false).unwrap();
+        (send, Box::pin(client::read(response)), stream)
+    };
+    let (_connection, mut reply, mut stream) = begun().await;
+    assert!(timeout(Duration::from_millis(100), &mut reply).await.is_err(), "answered before its message");
+    let message = client::message(&[0; 40 << 10]);
+    stream.send_data(message, true).unwrap();
+    let soon = Duration::from_millis(300);
+    assert_eq!(timeout(soon, reply).await.expect("its message is there").unwrap().status(), 16);
+
+    let (_connection, reply, _stream) = begun().await;
+    assert_eq!(reply.await.unwrap().status(), 16);
+
+    let (_connection, mut reply, mut stream) = begun().await;
+    stream.send_data(client::message(&[0; 65 << 10]), false).unwrap();
+    assert_eq!(timeout(soon, &mut reply).await.expect("it takes more").unwrap().status(), 16);
+}
+
+#[tokio::test]
 async fn a_cancelled_call_is_reset_at_the_backend_at_once() {
     let gateway = Gateway::start().await;
     let mut send = gateway.connect().await;

@@ -42,6 +42,8 @@ pub(super) const HEADERS: u32 = 32 << 10;
 const IGNORED: usize = 64 << 10;
 /// And how long for them.
 const IGNORED_FOR: Duration = Duration::from_secs(2);
+/// A call that is refused has sent its message after so long, or its client waits for the answer first.
+const SENT_WITHIN: Duration = Duration::from_millis(500);
 /// Headers by which a server names a caller to the next; a client's own are never passed on.
 const IDENTITY: &str = "temporal-principal-";
 
@@ -89,9 +91,14 @@ pub(super) fn serve(worker: Arc<Worker>, guest: Arc<Guest>, request: Request<Inc
 
 /// Reads what a request that is answered here still brings: when it turns out malformed, HTTP/2 answers it, not we.
 async fn read_out(mut request: Request<Incoming>) -> Request<Incoming> {
-    let body = Limited::new(request.body_mut(), IGNORED).collect();
-    let _ = timeout(IGNORED_FOR, body).await;
+    ignore(request.body_mut(), IGNORED_FOR).await;
     request
+}
+
+/// Reads a body that nobody wants: so much and so long of it.
+async fn ignore(body: &mut Incoming, limit: Duration) {
+    let mut body = Limited::new(body, IGNORED);
+    let _ = timeout(limit, async { while let Some(Ok(_)) = body.frame().await {} }).await;
 }
 
 fn is_grpc(request: &Request<Incoming>) -> bool {
@@ -157,8 +164,8 @@ async fn decide(
     }
     let size = size_of_headers(request.headers());
     if size > HEADERS as usize {
-        return over(Limit::HeaderList, format!("headers of {size} bytes; at most {HEADERS} are served"), operation)
-            .await;
+        let why = format!("headers of {size} bytes; at most {HEADERS} are served");
+        return over(Limit::HeaderList, why, operation).await;
     }
     operation.reads(row, request.headers());
     let mut presented = guest.last.present((&serving.authenticator, serving.edition), request.headers(), now);
@@ -179,7 +186,7 @@ async fn decide(
             if matches!(presented, Presented::Refused(_)) {
                 guest.brought_bad_token(Instant::now());
             }
-            return deny(operation, &refusal).await;
+            return deny(operation, &refusal, request.into_body()).await;
         }
         Verdict::Allow { token, reported } => {
             if let Some(refusal) = reported {
@@ -201,7 +208,7 @@ async fn decide(
         let narrow = Narrow { worker: &worker, serving: &serving, names, row, path: &path };
         if let Err(refusal) = narrowed(&narrow, &mut request, &mut operation).await {
             match serving.policy.mode {
-                AuthMode::Enforce => return deny(operation, &refusal).await,
+                AuthMode::Enforce => return deny(operation, &refusal, request.into_body().rest()).await,
                 AuthMode::Report => {
                     operation.because(format!("would be refused: {refusal}"));
                     token = Token::Override;
@@ -265,8 +272,10 @@ fn answered(response: Response<Body>) -> Decided {
     Decided::Answered(Box::new(response))
 }
 
-async fn deny(mut operation: Box<Operation>, refusal: &Refusal) -> Decided {
+/// Answers when the call's message has come, as grpc-go does: curl fails where the answer overtakes what it sends.
+async fn deny(mut operation: Box<Operation>, refusal: &Refusal, mut rest: Incoming) -> Decided {
     operation.denied(refusal.class(), refusal);
+    ignore(&mut rest, SENT_WITHIN).await;
     proxy::finished(&mut operation, refusal.status()).await;
     answered(reply::grpc_status(refusal.status(), &refusal.to_string()))
 }

@@ -29,6 +29,11 @@ impl From<Incoming> for Upload {
 }
 
 impl Upload {
+    /// What was not read ahead.
+    pub(in crate::gateway) fn rest(self) -> Incoming {
+        self.rest
+    }
+
     /// What was read ahead so far.
     pub(in crate::gateway) fn seen(&self) -> &[u8] {
         if self.more.is_empty() { &self.first } else { &self.more }
