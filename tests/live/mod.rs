@@ -26,6 +26,7 @@ pub struct Stack {
     pub folder: tempfile::TempDir,
     pub port: u16,
     pub warden: Option<Child>,
+    data: tempfile::TempDir,
     extra: Vec<(String, String)>,
     _alone: MutexGuard<'static, ()>,
 }
@@ -51,14 +52,10 @@ impl Stack {
             let to = folder.path().join(name);
             fs::hard_link(&program, &to).or_else(|_| fs::copy(&program, &to).map(drop)).unwrap();
         }
-        let data = folder.path().join("data");
-        fs::create_dir(&data).unwrap();
-        if nix::unistd::geteuid().is_root() {
-            std::os::unix::fs::chown(&data, Some(1000), Some(1000)).unwrap();
-        }
+        let data = data();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut stack = Self { extra, folder, port, warden: None, _alone: alone };
+        let mut stack = Self { extra, folder, port, data, warden: None, _alone: alone };
         stack.run();
         stack
     }
@@ -76,6 +73,7 @@ impl Stack {
         command
             .env("DB", "sqlite")
             .env("LOG_LEVEL", "error")
+            .env("WARDEN_DATA_DIR", self.data.path())
             .env("WARDEN_TEMPORAL_SERVER", self.path("server"))
             .env("WARDEN_TEMPORAL_CLI", self.path("cli"))
             .env("WARDEN_TEMPORAL_SQL_TOOL", self.path("sql"))
@@ -113,6 +111,15 @@ impl Stack {
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Where Temporal keeps its database: in memory where that can be, for it gives calls up when a disk stalls for seconds.
+fn data() -> tempfile::TempDir {
+    let data = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(data.path(), Some(1000), Some(1000)).unwrap();
+    }
+    data
 }
 
 impl Drop for Stack {
