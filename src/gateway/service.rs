@@ -275,8 +275,8 @@ fn answered(response: Response<Body>) -> Decided {
 /// Answers when the call's message has come, as grpc-go does: curl fails where the answer overtakes what it sends.
 async fn deny(mut operation: Box<Operation>, refusal: &Refusal, mut rest: Incoming) -> Decided {
     operation.denied(refusal.class(), refusal);
-    ignore(&mut rest, SENT_WITHIN).await;
     proxy::finished(&mut operation, refusal.status()).await;
+    ignore(&mut rest, SENT_WITHIN).await;
     answered(reply::grpc_status(refusal.status(), &refusal.to_string()))
 }
 
