@@ -148,8 +148,8 @@ async fn what_temporal_says_arrives_whole_and_every_kind_of_end_is_on_record() {
     let traced =
         [("authorization", own.as_str()), ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
     let begun = begin(&send, "StartWorkflowExecution", &traced, &start("once", "a")).await;
-    let first = client::read(begun).await.unwrap();
-    assert_eq!(first.status(), OK, "{}", first.message());
+    let begun = client::read(begun).await.unwrap();
+    assert_eq!(begun.status(), OK, "{}", begun.message());
     let twice = call(&send, "StartWorkflowExecution", &own, &start("once", "b")).await;
     let details = twice.trailers.as_ref().unwrap_or(twice.head.headers()).get("grpc-status-details-bin");
     assert!(twice.status() == ALREADY_EXISTS && details.is_some_and(|d| d.len() > 20), "{:?}", twice.head);

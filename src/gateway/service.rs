@@ -73,11 +73,14 @@ enum Decided {
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// Serves one request.
-pub(super) fn serve(worker: Arc<Worker>, guest: Arc<Guest>, request: Request<Incoming>) -> Answer {
+pub(super) fn serve(worker: Arc<Worker>, guest: Arc<Guest>, mut request: Request<Incoming>) -> Answer {
     let serving = worker.shared.serving.load_full();
     if !is_grpc(&request) {
-        let request = read_out(request);
-        return Box::pin(async move { Ok(plain(&worker, &serving, guest, &request.await)) });
+        return Box::pin(async move {
+            // When the rest of it turns out malformed, HTTP/2 answers it, not we.
+            ignore(request.body_mut(), IGNORED_FOR).await;
+            Ok(plain(&worker, &serving, guest, &request))
+        });
     }
     // Two futures: what the decision takes is not held by a poll that waits for a minute.
     let deciding = Box::pin(decide(worker, serving, guest, request));
@@ -87,12 +90,6 @@ pub(super) fn serve(worker: Arc<Worker>, guest: Arc<Guest>, request: Request<Inc
             Decided::Goes(call) => proxy::forward(call).await,
         })
     })
-}
-
-/// Reads what a request that is answered here still brings: when it turns out malformed, HTTP/2 answers it, not we.
-async fn read_out(mut request: Request<Incoming>) -> Request<Incoming> {
-    ignore(request.body_mut(), IGNORED_FOR).await;
-    request
 }
 
 /// Reads a body that nobody wants: so much and so long of it.
