@@ -233,6 +233,7 @@ async def main() -> int:
         await command(tally, WARDEN, "token", "retire")
         await command(tally, WARDEN, "cert", "retire")
     await phase(args, tally, together, args.calls - tally.calls.total())
+    await asyncio.sleep(0.1)  # a program that ends before the SDK's threads may crash: temporalio/sdk-python#300
     print(json.dumps({
         "seconds": round(time.monotonic() - begin), "calls": tally.calls.total(), "failed": len(tally.failures),
         "longest_stall_ms": round(max(took for took, _, _ in tally.longest.values()) * 1000), "by_kind": tally.calls,

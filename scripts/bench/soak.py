@@ -133,6 +133,7 @@ async def main() -> int:
         for name, _ in tally.started:
             description = await client.get_workflow_handle(name).describe()
             states[description.status.name if description.status else "NONE"] += 1
+    await asyncio.sleep(0.1)  # a program that ends before the SDK's threads may crash: temporalio/sdk-python#300
     lost = len(running) - tally.completed - len(tally.failed)
     print(json.dumps({
         "seconds": round(time.monotonic() - begin), "workflows": len(running), "completed": tally.completed,

@@ -39,6 +39,9 @@ async def main() -> None:
         await stop.wait()
         for task in side_tasks:
             task.cancel()
+    # The SDK's threads answer for a moment longer; an interpreter that ends before them crashes (exit code 139 or 134):
+    # https://github.com/temporalio/sdk-python/issues/300
+    await asyncio.sleep(0.1)
 
 
 if __name__ == "__main__":
