@@ -31,6 +31,7 @@ unit() {
   scripts/dev/install.sh build tools
   check 'format' cargo fmt --check
   check 'lints' cargo clippy --all-targets --locked --quiet -- -D warnings
+  check 'lints of the static program' cargo clippy --release --target "$(uname -m)-unknown-linux-musl" --bins --locked --quiet -- -D warnings
   optional shellcheck 'shell scripts' bash -c 'git ls-files -z "*.sh" .ci/run | xargs -0 shellcheck'
   optional cargo-deny 'licences and bans (deny.toml)' cargo-deny --offline check licenses bans sources
   optional "${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/tools/bin/cargo-cyclonedx" 'what is linked is in the list of parts (SBOM)' parts

@@ -2,6 +2,8 @@
 
 #[cfg(target_env = "musl")]
 mod memory;
+#[cfg(all(target_env = "musl", target_arch = "x86_64"))]
+mod start;
 
 use std::{env, ffi::OsString, process::ExitCode};
 

@@ -133,6 +133,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     if !is_front && args.get(1).is_some_and(|a| a == "run") {
         return run::main(&args);
     }
+    aws_lc_rs::init();
     crate::supervisor::unblock_signals();
     if is_front {
         return exit_code(temporal::main(args.into_iter().skip(1)));

@@ -38,6 +38,7 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
 }
 
 fn warden(signals: Signals) -> ExitCode {
+    aws_lc_rs::init();
     let source = Source::of_process();
     let loaded = match source.load() {
         Ok(loaded) => loaded,
