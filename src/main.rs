@@ -2,6 +2,8 @@
 
 #[cfg(target_env = "musl")]
 mod memory;
+#[cfg(target_env = "musl")]
+mod relro;
 #[cfg(all(target_env = "musl", target_arch = "x86_64"))]
 mod start;
 
@@ -12,6 +14,11 @@ use std::{env, ffi::OsString, process::ExitCode};
 static ALLOCATOR: memory::ByProcess = memory::ByProcess::new();
 
 fn main() -> ExitCode {
+    #[cfg(target_env = "musl")]
+    if let Err(error) = relro::protect() {
+        eprintln!("temporal-warden: failed to make the program's constants read-only: {error}");
+        return ExitCode::FAILURE;
+    }
     let arguments: Vec<OsString> = env::args_os().collect();
     #[cfg(target_env = "musl")]
     if arguments.get(1).is_some_and(|command| command == "gateway") {

@@ -1,6 +1,6 @@
 //! The first instructions of the program, before the C library's: from start to `exec` in less time (docs/benchmarks.md).
 //!
-//! A static PIE relocates itself: before `main` its C library adds the address at which the program lies to some 17,000 pointers in sixty
+//! A static PIE relocates itself: before `main` its C library adds the address at which the program lies to some 15,000 pointers in sixty
 //! pages. Each first write to a page is a page fault of its own, and musl looks at the table of places bit by bit. So the pages are asked
 //! for in one system call, and the table is worked off here, a pointer at a time; the C library then finds it empty.
 //!

@@ -1,6 +1,7 @@
 """Who can reach what: networks, the database, processes, the image, and the record of it all."""
 
 import json
+from pathlib import Path
 
 from stack import APP, CERTS, POSTGRES, ROOT, SERVER, STACK, WORKER, bash, eventually, inspect, must, python, run
 
@@ -110,6 +111,16 @@ def test_the_table_in_the_docs_is_what_the_kernel_says_of_this_container():
     page = (ROOT / "docs/security.md").read_text()
     shown = page.split("<!-- Made by scripts/privileges.sh -->\n")[1].split("<!-- end -->")[0]
     assert must(ROOT / "scripts/privileges.sh", SERVER) == shown, "put the output of scripts/privileges.sh there"
+
+
+def test_what_the_program_relocated_at_its_start_is_read_only():
+    pids = {int(pid): line for pid, line in (row.split(None, 1) for row in must("docker", "top", SERVER, "-eo", "pid,args").splitlines()[1:])}
+    ours = [pid for pid, line in pids.items() if "temporal-warden" in line.split()[0]]
+    assert len(ours) == 2, pids
+    for pid in ours:
+        lines = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if line.endswith("/temporal-warden")]
+        # Headers, code, constants, relocated constants, variables.
+        assert [line[1] for line in lines] == ["r--p", "r-xp", "r--p", "r--p", "rw-p"], lines
 
 
 def test_neither_temporal_nor_the_gateway_can_read_the_keys():
