@@ -4,96 +4,69 @@
 //! pages. Each first write to a page is a page fault of its own, and musl looks at the table of places bit by bit. So the pages are asked
 //! for in one system call, and the table is worked off here, a pointer at a time; the C library then finds it empty.
 //!
-//! Nothing may be used here that needs a relocated pointer itself, or the C library: no statics of other crates, no calls, no panics.
-//! build.rs makes this the entry point on the one architecture where it was measured.
+//! Assembly, because a compiler may use relocated pointers wherever it likes: a debug build of the same in Rust did, and crashed.
+//! build.rs makes this the entry point on the one architecture where it was measured. The table is that of the generic ABI,
+//! [SHT_RELR](https://gabi.xinuos.com/elf/06-reloc.html#relative-relocation-table): an even word is the place of a pointer, an odd one a
+//! map of the 63 words that follow the last place.
 
-/// An entry of the dynamic section, `Elf64_Dyn`.
-#[repr(C)]
-struct Dynamic {
-    tag: i64,
-    value: usize,
-}
-
-const DT_NULL: i64 = 0;
-const DT_RELRSZ: i64 = 35;
-const DT_RELR: i64 = 36;
-const PAGE: usize = 4096;
-
-// The stack is aligned as the kernel leaves it, and as it was when `_start` takes over. It finds no function to call at the exit in rdx:
-// there is no dynamic loader that could have left one.
 std::arch::global_asm!(
     ".globl warden_start",
     ".hidden warden_start",
     ".type warden_start, @function",
     "warden_start:",
-    "lea rdi, [rip + __ehdr_start]",
-    "lea rsi, [rip + __init_array_start]",
-    "lea rdx, [rip + _edata]",
-    "lea rcx, [rip + _DYNAMIC]",
-    "call {prepare}",
-    "xor edx, edx",
+    // Pages: from that of the first section which is relocated to the last that is in the file. A kernel before 5.14 does not know the
+    // call and refuses; then they come one by one.
+    "lea rdi, [rip + __init_array_start]",
+    "and rdi, -4096",
+    "lea rsi, [rip + _edata]",
+    "sub rsi, rdi",
+    "mov edx, {populate_write}",
+    "mov eax, {madvise}",
+    "syscall",
+    // The table's address (rsi) and end (rcx), from the dynamic section; the size there becomes 0, for the C library looks next.
+    "lea rdi, [rip + __ehdr_start]", // rdi: where the program lies, which is linked for address 0
+    "lea rdx, [rip + _DYNAMIC]",
+    "xor esi, esi",
+    "xor ecx, ecx",
+    "2: mov rax, [rdx]",
+    "cmp rax, {dt_relr}",
+    "jne 3f",
+    "mov rsi, [rdx + 8]",
+    "add rsi, rdi",
+    "3: cmp rax, {dt_relrsz}",
+    "jne 4f",
+    "mov rcx, [rdx + 8]",
+    "mov qword ptr [rdx + 8], 0",
+    "4: add rdx, 16",
+    "test rax, rax", // DT_NULL ends the section
+    "jnz 2b",
+    "add rcx, rsi",
+    // Its words, rdx being the place that follows the last one.
+    "5: cmp rsi, rcx",
+    "je 8f",
+    "mov rax, [rsi]",
+    "add rsi, 8",
+    "shr rax, 1",
+    "jc 6f",
+    "lea rdx, [rdi + 2 * rax]",
+    "add [rdx], rdi",
+    "add rdx, 8",
+    "jmp 5b",
+    "6: test rax, rax",
+    "jz 7f",
+    "bsf r8, rax",
+    "add [rdx + 8 * r8], rdi",
+    "lea r8, [rax - 1]",
+    "and rax, r8",
+    "jmp 6b",
+    "7: add rdx, 63 * 8",
+    "jmp 5b",
+    // To the C library, with the stack untouched, and no function in rdx that a dynamic loader would have left for the exit.
+    "8: xor edx, edx",
     "jmp _start",
     ".size warden_start, . - warden_start",
-    prepare = sym prepare,
+    populate_write = const libc::MADV_POPULATE_WRITE,
+    madvise = const libc::SYS_madvise,
+    dt_relr = const 36,
+    dt_relrsz = const 35,
 );
-
-/// `base` is where the program lies, which is linked for address 0. All that is relocated is from `first` to `end`.
-unsafe extern "C" fn prepare(base: usize, first: usize, end: usize, dynamic: *mut Dynamic) {
-    let first = first & !(PAGE - 1);
-    populate(first, end - first);
-    let (mut table, mut bytes) = (0, 0);
-    let mut entry = dynamic;
-    // SAFETY: the linker ends the section with DT_NULL, it is writable until the C library has relocated the program, and nobody else runs.
-    while let Dynamic { tag, value } = unsafe { &mut *entry }
-        && *tag != DT_NULL
-    {
-        match *tag {
-            DT_RELR => table = base + *value,
-            DT_RELRSZ => bytes = std::mem::replace(value, 0),
-            _ => {}
-        }
-        entry = entry.wrapping_add(1);
-    }
-    // SAFETY: the linker made the table for this program, and it was not worked off before.
-    unsafe { relocate(base, table as *const usize, bytes / size_of::<usize>()) };
-}
-
-/// Has the pages there before they are written, in one call. A kernel before 5.14 does not know it and refuses; then they come one by one.
-fn populate(address: usize, length: usize) {
-    // SAFETY: the call changes nothing in the pages; `syscall` spoils rcx and r11.
-    unsafe {
-        std::arch::asm!(
-            "syscall",
-            inlateout("rax") libc::SYS_madvise => _,
-            in("rdi") address,
-            in("rsi") length,
-            in("rdx") i64::from(libc::MADV_POPULATE_WRITE),
-            lateout("rcx") _,
-            lateout("r11") _,
-        );
-    }
-}
-
-/// Adds `base` to each pointer that the table names. An even word is the place of one; an odd one is a map of the 63 words that follow
-/// the last place: generic ABI, [SHT_RELR](https://gabi.xinuos.com/elf/06-reloc.html#relative-relocation-table).
-unsafe fn relocate(base: usize, table: *const usize, words: usize) {
-    let mut place = std::ptr::null_mut::<usize>();
-    for index in 0..words {
-        // SAFETY: as the caller says; what the words name are pointers in the program's own writable pages.
-        unsafe {
-            let word = *table.add(index);
-            if word & 1 == 0 {
-                place = (base + word) as *mut usize;
-                *place += base;
-                place = place.add(1);
-                continue;
-            }
-            let mut map = word >> 1;
-            while map != 0 {
-                *place.add(map.trailing_zeros() as usize) += base;
-                map &= map - 1;
-            }
-            place = place.add(63);
-        }
-    }
-}

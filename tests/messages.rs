@@ -38,7 +38,10 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
     ("WARDEN_ENGINE=external needs WARDEN_UPSTREAM=host:port", "config/check refuses it before, in its own words"),
     ("failed to make the internal certificates", "only the crypto library could fail there"),
     ("failed to make the internal signing key", "only the crypto library could fail there"),
-    ("temporal-warden: failed to make the program's constants read-only", "a system that refuses mprotect(2) starts no thread either"),
+    (
+        "temporal-warden: failed to make the program's constants read-only",
+        "a system that refuses mprotect(2) starts no thread either",
+    ),
     ("failed to {operation}: {detail}", "only the crypto library could fail there: names were checked before"),
     ("failed to make {path}: {reason}", "only the random generator could fail there: the rest was checked before"),
     ("the rotation broke off: {error}", "only a defect (a panic) leads there"),
