@@ -16,7 +16,7 @@ static ALLOCATOR: memory::ByProcess = memory::ByProcess::new();
 fn main() -> ExitCode {
     #[cfg(target_env = "musl")]
     if let Err(error) = relro::protect() {
-        eprintln!("temporal-warden: failed to make the program's constants read-only: {error}");
+        eprintln!("temporal-warden: the program's constants stay writable: {error}");
         return ExitCode::FAILURE;
     }
     let arguments: Vec<OsString> = env::args_os().collect();

@@ -39,7 +39,7 @@ const NOT_PROVOKED: &[(&str, &str)] = &[
     ("failed to make the internal certificates", "only the crypto library could fail there"),
     ("failed to make the internal signing key", "only the crypto library could fail there"),
     (
-        "temporal-warden: failed to make the program's constants read-only",
+        "temporal-warden: the program's constants stay writable",
         "a system that refuses mprotect(2) starts no thread either",
     ),
     ("failed to {operation}: {detail}", "only the crypto library could fail there: names were checked before"),

@@ -47,7 +47,7 @@ def bash(container: str, script: str, seconds: float = 120) -> Result:
 
 
 # The SDK's threads outlive the event loop, and an interpreter that is taken down under them now and then dies of SIGSEGV (exit code 139)
-# after the program's last line: https://github.com/temporalio/sdk-python/issues/300. A program that got there has ended well.
+# after its last line: https://github.com/temporalio/sdk-python/issues/300. A program that got there has ended well.
 AT_THE_END = """
 import os, sys
 sys.stdout.flush()
