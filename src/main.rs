@@ -1,5 +1,9 @@
 //! The executable: see [`temporal_warden`].
 
+#[cfg(all(any(target_env = "musl", test), target_arch = "x86_64"))]
+mod compare;
+#[cfg(all(any(target_env = "musl", test), target_arch = "x86_64"))]
+mod copy;
 #[cfg(target_env = "musl")]
 mod memory;
 #[cfg(target_env = "musl")]
