@@ -1,6 +1,6 @@
 //! Sequence numbers and the hash chain that make a missing or altered line visible.
 
-use std::io;
+use std::io::{self, Write};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -27,7 +27,8 @@ impl Chain {
     pub(crate) fn append(&mut self, record: &[u8], lines: &mut Vec<u8>) {
         self.seq += 1;
         let start = lines.len();
-        lines.extend_from_slice(format!("{{\"seq\":{},\"prev\":\"{}\",", self.seq, self.hash).as_bytes());
+        // A vector takes whatever is written to it.
+        let _ = write!(lines, "{{\"seq\":{},\"prev\":\"{}\",", self.seq, self.hash);
         lines.extend_from_slice(record.get(1..).unwrap_or_default());
         self.hash = hash(&lines[start..]);
         lines.push(b'\n');

@@ -248,10 +248,15 @@ impl Drop for Operation {
     }
 }
 
-/// At most as much of a text as Temporal allows a name by default, so that a record's size has a bound whatever a
-/// client sends.
+/// Characters of a text that a record repeats: as many as Temporal allows a name by default.
+const LONGEST: usize = 1000;
+
+/// At most so much of a text that a record's size has a bound whatever a client sends.
 fn shortened(name: &str) -> &str {
-    name.char_indices().nth(1000).map_or(name, |(end, _)| &name[..end])
+    if name.len() <= LONGEST {
+        return name; // no text has more characters than bytes
+    }
+    name.char_indices().nth(LONGEST).map_or(name, |(end, _)| &name[..end])
 }
 
 /// The trace id of a W3C `traceparent`: `00-` 32 hex digits `-`…
@@ -263,6 +268,13 @@ pub(super) fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_after_a_thousand_characters_and_never_within_one() {
+        let (fits, long) = ("ß".repeat(LONGEST), "ß".repeat(LONGEST + 1));
+        assert_eq!((shortened(&fits), shortened(&long)), (&*fits, &*fits));
+        assert_eq!(shortened("short"), "short");
+    }
 
     #[test]
     fn the_trace_id_is_the_second_part_of_a_traceparent() {
