@@ -1,6 +1,6 @@
 # temporal-warden: PID 1, PKI, JWT and authorising gateway around a self-hosted Temporal server.
 # Builds for amd64 and arm64, with the classic builder and with BuildKit. Every image is a build argument.
-ARG RUST_IMAGE=rust:1.95-bookworm
+ARG RUST_IMAGE=rust:1.95.0-bookworm
 ARG DEBIAN_IMAGE=debian:bookworm-slim
 ARG TEMPORAL_SERVER_IMAGE=temporalio/server:1.32.1
 ARG TEMPORAL_ADMIN_TOOLS_IMAGE=temporalio/admin-tools:1.32.1
@@ -11,7 +11,7 @@ FROM ${TEMPORAL_ADMIN_TOOLS_IMAGE} AS temporal-tools
 # --- the binary: static (musl), so the final image's libc does not matter ----------------------------------------
 FROM ${RUST_IMAGE} AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends cmake musl-tools \
+ && apt-get install -y --no-install-recommends cmake musl-tools xz-utils \
  && rm -rf /var/lib/apt/lists/*
 RUN target="$(uname -m)-unknown-linux-musl" \
  && { [ -d "$(rustc --print target-libdir --target "$target")" ] || rustup target add "$target"; }
@@ -21,13 +21,14 @@ WORKDIR /build
 # The dependencies are a layer of their own: it is rebuilt only when Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
+COPY scripts/pgo scripts/pgo
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
- && cargo build --release --locked --target "$(uname -m)-unknown-linux-musl" \
+ && RUSTFLAGS="$(scripts/pgo/flags.sh)" cargo build --release --locked --target "$(uname -m)-unknown-linux-musl" \
  && rm -rf src
 COPY src src
 # Without the touch cargo would trust the stand-in sources' newer build.
 RUN find src -name '*.rs' -exec touch {} + \
- && cargo build --release --locked --target "$(uname -m)-unknown-linux-musl" \
+ && RUSTFLAGS="$(scripts/pgo/flags.sh)" cargo build --release --locked --target "$(uname -m)-unknown-linux-musl" \
  && install -m 0755 "target/$(uname -m)-unknown-linux-musl/release/temporal-warden" /temporal-warden
 
 # --- the image --------------------------------------------------------------------------------------------------

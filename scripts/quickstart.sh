@@ -25,7 +25,7 @@ build() {
   scripts/dev/install.sh build python tools
   step 'building the release binary'
   local target; target=$(uname -m)-unknown-linux-musl
-  cargo build --release --locked --quiet --target "$target"
+  RUSTFLAGS=$(scripts/pgo/flags.sh) cargo build --release --locked --quiet --target "$target"
   install -d -m 0755 "$FOLDER" "$FOLDER/bin"
   # A new file, not new content: a running warden keeps the old one.
   install -m 0755 "${CARGO_TARGET_DIR:-target}/$target/release/temporal-warden" "$FOLDER/bin/.new"

@@ -35,7 +35,8 @@ program() {
   (
     cd "$1"
     export CARGO_TARGET_DIR=$PWD/target CARGO_INCREMENTAL=0
-    export RUSTFLAGS="--remap-path-prefix=$home/registry/src=/cargo --remap-path-prefix=$PWD=/build"
+    local profile; profile=$(scripts/pgo/flags.sh "$target")
+    export RUSTFLAGS="--remap-path-prefix=$home/registry/src=/cargo --remap-path-prefix=$PWD=/build $profile"
     export CFLAGS="-ffile-prefix-map=$home/registry/src=/cargo -ffile-prefix-map=$PWD=/build"
     cross
     cargo build --release --locked --quiet --bin "$NAME" --target "$target" >&2

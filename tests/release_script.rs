@@ -173,3 +173,44 @@ fn an_image_of_the_same_files_is_the_same_archive_whenever_and_in_whatever_layer
     assert!(files.lines().all(|line| line.split_whitespace().nth(4) == Some("1700000000")), "{files}");
     assert!(files.contains("usr/bin/perl5 0o644 0 0 1700000000 usr/bin/perl\n"), "{files}");
 }
+
+#[test]
+fn the_profile_is_of_the_compiler_that_builds_the_image() {
+    let dockerfile = fs::read_to_string("Dockerfile").unwrap();
+    let image = dockerfile.lines().find_map(|line| line.strip_prefix("ARG RUST_IMAGE=rust:")).unwrap();
+    let (version, _) = image.split_once('-').unwrap();
+    let profiled = fs::read_to_string("scripts/pgo/x86_64.rustc").unwrap();
+    assert!(
+        profiled.starts_with(&format!("rustc {version} (")),
+        "{profiled} is not that of rust:{image}: scripts/pgo/train.sh"
+    );
+}
+
+#[test]
+fn a_compiler_or_machine_that_the_profile_is_not_of_builds_without_it_and_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let compiler = folder.path().join("rustc");
+    let flags = |says: &str, target: &str| {
+        fs::write(&compiler, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
+        fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let output = run(Command::new("scripts/pgo/flags.sh").arg(target).env("PATH", path));
+        assert!(output.status.success());
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let own = fs::read_to_string("scripts/pgo/x86_64.rustc").unwrap();
+    let [used, silent] = flags(own.trim(), "x86_64-unknown-linux-musl");
+    let profile = used.split_whitespace().find_map(|flag| flag.strip_prefix("-Cprofile-use=")).unwrap();
+    assert!(Path::new(profile).is_absolute() && Path::new(profile).exists() && silent.is_empty(), "{used}{silent}");
+    for (compiler, target, why) in [
+        ("rustc 1.0.0", "x86_64-unknown-linux-musl", "this is rustc 1.0.0: built without a profile"),
+        (
+            own.trim(),
+            "aarch64-unknown-linux-musl",
+            "there is none for aarch64-unknown-linux-musl: built without a profile",
+        ),
+    ] {
+        let [none, said] = flags(compiler, target);
+        assert!(none.is_empty() && said.contains(why), "{none}{said}");
+    }
+}

@@ -4,6 +4,7 @@
 #   scripts/bench/gateway.sh            everything, about six minutes (as root; installs haproxy and nginx where missing)
 #   BENCH_BIN=… scripts/bench/gateway.sh   measures that program instead of building the static release
 #   ONLY=load,polls scripts/bench/gateway.sh  some parts: load, polls, goaway, restart, crash, reload
+#   WAYS='direct warden' scripts/bench/gateway.sh  without the peers
 #   KEEP=DIR scripts/bench/gateway.sh   leaves results.jsonl and the logs there
 #
 # docs/benchmarks.md explains each line of the table it prints.
@@ -11,13 +12,15 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-readonly here root PARTS=${ONLY:-load,polls,goaway,restart,crash,reload} ROUNDS=${ROUNDS:-2} SECONDS_EACH=${SECONDS_EACH:-4}
+readonly here root WAYS=${WAYS:-direct warden haproxy haproxy-jwt nginx} PARTS=${ONLY:-load,polls,goaway,restart,crash,reload} ROUNDS=${ROUNDS:-2} SECONDS_EACH=${SECONDS_EACH:-4}
 readonly BACKEND=17001 WARDEN=17101 HAPROXY=17102 HAPROXY_JWT=17103 NGINX=17104 METRICS=17105
 declare -A port=([direct]=$BACKEND [warden]=$WARDEN [haproxy]=$HAPROXY [haproxy-jwt]=$HAPROXY_JWT [nginx]=$NGINX) pid=()
 
 say() { printf '\033[36m[bench]\033[0m %s\n' "$*" >&2; }
 die() { printf '\033[31m[bench]\033[0m %s\n' "$*" >&2; exit 1; }
 has() { [[ ,$PARTS, == *,$1,* ]]; }
+# ways NAME...: those of these that are measured.
+ways() { local name; for name in "$@"; do [[ " $WAYS " != *" $name "* ]] || printf '%s\n' "$name"; done; }
 
 [ "$(id -u)" = 0 ] || die 'run it as root: HAProxy, nginx and the gateway read keys that only root may read'
 "$root/scripts/dev/install.sh" tools build
@@ -153,16 +156,16 @@ parked() {
 
 start_backend
 start_warden
-start_peers
+[ -z "$(ways haproxy haproxy-jwt nginx)" ] || start_peers
 say 'idle memory'
 sleep 2
-for name in warden haproxy haproxy-jwt nginx; do
+for name in $(ways warden haproxy haproxy-jwt nginx); do
   measure poll "$name" -count 0 -connections 0 -duration 1s -upstream 127.0.0.1:$BACKEND
 done
 
 if has load; then
   for round in $(seq "$ROUNDS"); do
-    for name in direct warden haproxy haproxy-jwt nginx; do
+    for name in $(ways direct warden haproxy haproxy-jwt nginx); do
       say "load, round $round: $name"
       measure load "$name" -kind saturated -connections 50 -inflight 10 -duration "${SECONDS_EACH}s"
       measure load "$name" -kind few -connections 8 -inflight 16 -duration "${SECONDS_EACH}s"
@@ -174,7 +177,7 @@ fi
 
 if has polls; then
   say 'parked polls'
-  for name in warden haproxy nginx; do
+  for name in $(ways warden haproxy nginx); do
     parked "$name" 5000
   done
   # Anew: what 5,000 polls left behind is not to be counted for 10,000.
@@ -189,14 +192,14 @@ if has goaway; then
   stop direct
   start_backend -max-age 2s
   sleep 2
-  for name in warden haproxy nginx; do measure load "$name" -kind goaway -connections 4 -rate 1000 -duration 10s; done
+  for name in $(ways warden haproxy nginx); do measure load "$name" -kind goaway -connections 4 -rate 1000 -duration 10s; done
   stop direct
   start_backend
   sleep 1
 fi
 
 if has restart; then
-  for name in warden haproxy nginx; do
+  for name in $(ways warden haproxy nginx); do
     say "upstream killed and started within 1 s at 500 calls/s: $name"
     measure load "$name" -kind restart -connections 4 -rate 500 -duration 5s &
     loading=$!

@@ -6,6 +6,6 @@ target=$(uname -m)-unknown-linux-musl
 warden=${BENCH_BIN:-}
 if [ -z "$warden" ]; then
   # shellcheck disable=SC2154 # whoever sources this has it
-  (cd "$root" && cargo build --release --locked --quiet --target "$target")
+  (cd "$root" && RUSTFLAGS=$(scripts/pgo/flags.sh) cargo build --release --locked --quiet --target "$target")
   warden=$root/target/$target/release/temporal-warden
 fi

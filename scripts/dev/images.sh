@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-readonly DEBIAN=debian:bookworm-slim RUST=rust:1.95-bookworm PYTHON=python:3.11-slim-bookworm
+readonly DEBIAN=debian:bookworm-slim RUST=rust:1.95.0-bookworm PYTHON=python:3.11-slim-bookworm
 readonly SERVER=temporalio/server:1.32.1 ADMIN_TOOLS=temporalio/admin-tools:1.32.1 POSTGRES=postgres:16-bookworm
 readonly PROMETHEUS=prom/prometheus:v2.53.5 UI=temporalio/ui:2.55.0 NGINX=nginx:1.28-bookworm
 readonly GOLANG=golang:1.26-bookworm NODE=node:24-bookworm-slim NODE_VERSION=24.19.0

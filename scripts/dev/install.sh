@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets a bare Debian 12 (or Ubuntu) machine up for this project. Idempotent, and quick when nothing is missing.
 #
-#   scripts/dev/install.sh build     a C toolchain for aws-lc and the static (musl) Rust target
+#   scripts/dev/install.sh build     a C toolchain for aws-lc, the static (musl) Rust target, and xz for the profile it is built by
 #   scripts/dev/install.sh python    Python with venv and pip
 #   scripts/dev/install.sh tools     curl, jq, openssl and pgrep, for checks from the shell
 #   scripts/dev/install.sh postgres  PostgreSQL, for tests beside Docker
@@ -38,6 +38,7 @@ build() {
   command -v cc >/dev/null || packages gcc libc6-dev
   command -v musl-gcc >/dev/null || packages musl-tools
   command -v cmake >/dev/null || packages cmake make
+  command -v xz >/dev/null || packages xz-utils
   local target; target=$(uname -m)-unknown-linux-musl
   [ -d "$(rustc --print target-libdir --target "$target")" ] || rustup target add "$target"
 }
