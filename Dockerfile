@@ -18,7 +18,7 @@ RUN target="$(uname -m)-unknown-linux-musl" \
 # The allocator takes the builder's page size for that of every kernel; 64 KiB serves all arm64 ones.
 ENV AARCH64_UNKNOWN_LINUX_MUSL_JEMALLOC_SYS_WITH_LG_PAGE=16
 WORKDIR /build
-# The dependencies are a layer of their own: it is rebuilt only when Cargo.toml or Cargo.lock changes.
+# The dependencies are a layer of their own: it is rebuilt only when Cargo.toml, Cargo.lock or the profile changes.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 COPY scripts/pgo scripts/pgo
