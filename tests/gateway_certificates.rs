@@ -9,6 +9,7 @@ use gateway::{
     Gateway, LIST, Options,
     certs::{Ca, Client},
     client,
+    hostile::{END_HEADERS, GOAWAY, HEADERS, Hostile, RST_STREAM, frame, head},
 };
 use rcgen::ExtendedKeyUsagePurpose;
 use time::{Duration, OffsetDateTime};
@@ -61,12 +62,33 @@ async fn a_revoked_certificate_is_refused_and_its_open_connection_ends() {
     material.auth.revocations.serials = BTreeSet::from(["dead".to_owned()]);
     gateway.switch(material).await.unwrap();
     let token = client::bearer(&gateway.token("temporal-client"));
-    if let Ok(reply) = client::call(&revoked, LIST, &[("authorization", &token)]).await {
-        assert_eq!(reply.status(), 16, "{}", reply.message());
-    }
+    let refused = client::call(&revoked, LIST, &[("authorization", &token)]).await;
+    assert!(refused.is_err(), "served, or answered with a status that is final");
     gateway.ended(&revoked).await;
     assert!(attempt(&gateway, Some(gateway.ca.client(Client { serial: 0xdead, ..Client::default() }))).await.is_err());
     assert_eq!(gateway.call(&other, LIST, "temporal-client").await.status(), 0);
+}
+
+/// gRPC sends a call again that was refused unread, but on the connection it has: that one must be known to end.
+#[tokio::test]
+async fn a_call_with_a_revoked_certificate_is_refused_unread_after_the_goaway() {
+    let mut gateway = Gateway::start().await;
+    let token = client::bearer(&gateway.token("temporal-client"));
+    let call = |stream| frame(HEADERS, END_HEADERS, stream, &head(&token, ""));
+    let mut hostile = Hostile::connect_as(&gateway, Client { serial: 0xdead, ..Client::default() }, &[]).await;
+    let mut material = gateway.next_version();
+    material.auth.revocations.serials = BTreeSet::from(["dead".to_owned()]);
+    gateway.switch(material).await.unwrap();
+    // As no GOAWAY is acknowledged here, calls are taken until the connection is cut.
+    hostile.send(&call(1)).await;
+    let frames = hostile.until_closed().await;
+    let at = |kind| frames.iter().position(|(is, _)| *is == kind).expect("no such frame");
+    let refused = [0, 0, 0, 7];
+    assert_eq!(frames[at(RST_STREAM)].1, refused, "{frames:?}");
+    assert!(at(GOAWAY) < at(RST_STREAM), "{frames:?}");
+    gateway.drain().await;
+    let record = gateway.records().into_iter().find(|record| record["decision"] == "deny").unwrap();
+    assert_eq!(record["reason"], "the client certificate was revoked");
 }
 
 #[tokio::test]

@@ -56,6 +56,10 @@ pub(super) enum Refusal {
     },
     /// Status 14: what the decision needs can't be had now.
     Unavailable(String),
+    /// Status 14: the certificate of the *connection* was revoked. It is about to end, and the next handshake asks for
+    /// a certificate again: a client that has the successor by then fails no call, another stays out there. (16 would
+    /// be final to every SDK.)
+    Revoked,
 }
 
 /// What becomes of the `authorization` header.
@@ -91,7 +95,7 @@ impl Refusal {
             Self::Unauthorized(_) => 16,
             Self::Forbidden(_) => 7,
             Self::TooLarge { .. } => 8,
-            Self::Unavailable(_) => 14,
+            Self::Unavailable(_) | Self::Revoked => 14,
         }
     }
 
@@ -102,6 +106,7 @@ impl Refusal {
             Self::Forbidden(_) => Denial::Forbidden,
             Self::TooLarge { .. } => Denial::TooLarge,
             Self::Unavailable(_) => Denial::Undecided,
+            Self::Revoked => Denial::RevokedCertificate,
         }
     }
 }
@@ -115,6 +120,7 @@ impl std::fmt::Display for Refusal {
                 write!(f, "grpc: received message larger than max ({length} vs. {limit})")
             }
             Self::Unavailable(why) => f.write_str(why),
+            Self::Revoked => f.write_str("the client certificate was revoked"),
         }
     }
 }
@@ -122,7 +128,7 @@ impl std::fmt::Display for Refusal {
 /// Decides on a call to `path`, whose row is `method`.
 pub(super) fn judge(policy: &Policy, method: Option<&Method>, path: &str, caller: Caller<'_>) -> Verdict {
     if caller.revoked {
-        return Verdict::Deny(unauthorized(Denial::RevokedCertificate, "the client certificate was revoked"));
+        return Verdict::Deny(Refusal::Revoked);
     }
     if !policy.enabled {
         return Verdict::Allow { token: Token::Keep, reported: None };
@@ -334,6 +340,13 @@ mod tests {
             assert_eq!(class(&presented, LIST, true), Denial::RevokedCertificate);
             assert_eq!(class(&presented, INFO, true), Denial::RevokedCertificate);
         }
+    }
+
+    #[test]
+    fn a_revoked_certificate_is_refused_so_that_sdks_try_again_with_its_successor() {
+        let caller = Caller { presented: &token("temporal-client", None), certificate: None, revoked: true };
+        let Verdict::Deny(refusal) = judge(&POLICY, Method::of(LIST), LIST, caller) else { panic!("served") };
+        assert_eq!(refusal.status(), 14, "16 is final to every SDK");
     }
 
     #[test]

@@ -154,32 +154,32 @@ where
     let mut connection = pin!(connection);
     let (mut version, mut draining) = (worker.shared.version.clone(), worker.shared.draining.clone());
     let mut evicted = None;
-    let mut ending = false;
+    let leave = |connection: Pin<&mut C>| {
+        end(connection);
+        let _ = guest.leaves.set(());
+    };
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
                 let limit = ended.err().and_then(|error| Limit::of(&error));
                 return limit.into_iter().for_each(|limit| worker.tally.hit(limit));
             }
-            changed = draining.wait_for(|draining| *draining), if !ending => {
+            changed = draining.wait_for(|draining| *draining), if !guest.leaves.initialized() => {
                 drop(changed);
-                ending = true;
-                end(connection.as_mut());
+                leave(connection.as_mut());
             }
             Ok(()) = version.changed(), if evicted.is_none() => {
                 if !is_welcome(worker, peer) {
                     tracing::info!(peer = %peer.address, "connection ended: its certificate is no longer accepted");
                     evicted = Some(Instant::now() + EVICTED);
-                    ending = true;
-                    end(connection.as_mut());
+                    leave(connection.as_mut());
                 }
             }
             () = guest.unwelcome.notified(), if evicted.is_none() => {
                 let Some(farewell) = guest.farewell() else { continue };
                 tracing::warn!(peer = %peer.address, "connection ended: {}", farewell.why);
                 evicted = Some(Instant::now() + farewell.grace);
-                ending = true;
-                end(connection.as_mut());
+                leave(connection.as_mut());
             }
             () = sleep_until(evicted.unwrap_or_else(Instant::now)), if evicted.is_some() => return,
         }

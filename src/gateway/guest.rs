@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 
 use super::{
     authenticate::Last,
@@ -35,6 +35,8 @@ pub(super) struct Guest {
     pub last: Last,
     /// Told when it has to go; [`Guest::farewell`] says why.
     pub unwelcome: Notify,
+    /// Set when its GOAWAY is on the way.
+    pub leaves: SetOnce<()>,
     /// What it has not read.
     pub unread: Account,
     farewell: OnceLock<&'static Farewell>,
@@ -81,6 +83,7 @@ impl Guest {
             tally,
             last: Last::default(),
             unwelcome: Notify::new(),
+            leaves: SetOnce::new(),
             unread: Account::new(unread),
             farewell: OnceLock::new(),
             open: AtomicU32::new(0),

@@ -2,13 +2,13 @@
 
 use std::{
     borrow::Cow,
-    convert::Infallible,
     future::Future,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use h2::Reason;
 use http::{HeaderMap, Method as Verb, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -18,7 +18,7 @@ use super::{
     audit::Recorder,
     authenticate::{Bad, Presented},
     authorize::{self, Caller, Refusal, Token, Verdict},
-    guest::Guest,
+    guest::{EVICTED, Guest},
     health, health_service,
     issuer::Outcome,
     methods::{Access, Method, Wait},
@@ -67,10 +67,12 @@ pub(super) struct Worker {
 enum Decided {
     Answered(Box<Response<Body>>),
     Goes(Box<Onward>),
+    /// Refused before anything was done with it, so that its client may send it again (RFC 9113 §8.7).
+    Unprocessed,
 }
 
 /// An answer on its way. On the heap: hyper moves the future of a call several times before it runs.
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, h2::Error>> + Send>>;
 
 /// Serves one request.
 pub(super) fn serve(worker: Arc<Worker>, guest: Arc<Guest>, mut request: Request<Incoming>) -> Answer {
@@ -85,10 +87,11 @@ pub(super) fn serve(worker: Arc<Worker>, guest: Arc<Guest>, mut request: Request
     // Two futures: what the decision takes is not held by a poll that waits for a minute.
     let deciding = Box::pin(decide(worker, serving, guest, request));
     Box::pin(async move {
-        Ok(match deciding.await {
-            Decided::Answered(response) => *response,
-            Decided::Goes(call) => proxy::forward(call).await,
-        })
+        match deciding.await {
+            Decided::Answered(response) => Ok(*response),
+            Decided::Goes(call) => Ok(proxy::forward(call).await),
+            Decided::Unprocessed => Err(Reason::REFUSED_STREAM.into()),
+        }
     })
 }
 
@@ -179,6 +182,7 @@ async fn decide(
     let held = presented.token().cloned();
     operation.called_by(held.clone());
     let mut token = match verdict {
+        Verdict::Deny(Refusal::Revoked) => return turn_away(operation, &guest).await,
         Verdict::Deny(refusal) => {
             if matches!(presented, Presented::Refused(_)) {
                 guest.brought_bad_token(Instant::now());
@@ -275,6 +279,15 @@ async fn deny(mut operation: Box<Operation>, refusal: &Refusal, mut rest: Incomi
     proxy::finished(&mut operation, refusal.status()).await;
     ignore(&mut rest, SENT_WITHIN).await;
     answered(reply::grpc_status(refusal.status(), &refusal.to_string()))
+}
+
+/// The connection's certificate was revoked. The refusal follows the GOAWAY, or the client would send the call
+/// again where it came from.
+async fn turn_away(mut operation: Box<Operation>, guest: &Guest) -> Decided {
+    operation.denied(Refusal::Revoked.class(), &Refusal::Revoked);
+    proxy::finished(&mut operation, Refusal::Revoked.status()).await;
+    let _ = timeout(EVICTED, guest.leaves.wait()).await;
+    Decided::Unprocessed
 }
 
 /// The call is over a limit.

@@ -71,7 +71,9 @@ class Load(threading.Thread):
         while not self.over.wait(0.5):
             try:
                 self.jobs.append(start(self.language, str(len(self.jobs)), delay_seconds=1))
-            except Exception as error:
+            except urllib.error.HTTPError as error:
+                self.errors.append(f"{error.code}: {error.read().decode()}")
+            except OSError as error:
                 self.errors.append(repr(error))
 
 

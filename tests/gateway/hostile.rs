@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, WriteHalf, split},
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
     net::TcpStream,
 };
 use tokio_rustls::client::TlsStream;
@@ -74,18 +74,32 @@ pub fn head(token: &str, test: &str) -> Vec<u8> {
     ])
 }
 
+/// Kind and payload of the next frame.
+async fn received(read: &mut ReadHalf<TlsStream<TcpStream>>) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    read.read_exact(&mut head).await.ok()?;
+    let mut payload = vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
+    read.read_exact(&mut payload).await.ok()?;
+    Some((head[3], payload))
+}
+
 /// A connection with a good certificate whose frames are made by hand.
 pub struct Hostile {
     write: WriteHalf<TlsStream<TcpStream>>,
     /// Kept unread, so that the socket stays open.
-    read: Option<tokio::io::ReadHalf<TlsStream<TcpStream>>>,
+    read: Option<ReadHalf<TlsStream<TcpStream>>>,
     told: Arc<Mutex<Option<String>>>,
 }
 
 impl Hostile {
     /// After its preface and these settings, each a number and a value.
     pub async fn connect(gateway: &Gateway, settings: &[(u16, u32)]) -> Self {
-        let papers = gateway.ca.client(certs::Client::default());
+        Self::connect_as(gateway, certs::Client::default(), settings).await
+    }
+
+    /// The same with a certificate of one's own.
+    pub async fn connect_as(gateway: &Gateway, client: certs::Client, settings: &[(u16, u32)]) -> Self {
+        let papers = gateway.ca.client(client);
         let (read, write) = split(gateway.tls(Some(papers), &[b"h2"]).await.unwrap());
         let mut hostile = Self { write, read: Some(read), told: Arc::default() };
         let mut payload = Vec::new();
@@ -102,19 +116,22 @@ impl Hostile {
     pub fn reads(&mut self) {
         let (mut read, told) = (self.read.take().unwrap(), self.told.clone());
         tokio::spawn(async move {
-            let mut head = [0; 9];
-            while read.read_exact(&mut head).await.is_ok() {
-                let mut payload =
-                    vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
-                if read.read_exact(&mut payload).await.is_err() {
-                    return;
-                }
-                if head[3] == GOAWAY {
+            while let Some((kind, payload)) = received(&mut read).await {
+                if kind == GOAWAY {
                     *told.lock().unwrap() =
                         Some(format!("code {} {}", payload[7], String::from_utf8_lossy(&payload[8..])));
                 }
             }
         });
+    }
+
+    /// The frames that come until the other side closes.
+    pub async fn until_closed(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let (mut read, mut frames) = (self.read.take().unwrap(), Vec::new());
+        while let Some(frame) = received(&mut read).await {
+            frames.push(frame);
+        }
+        frames
     }
 
     /// What the GOAWAY said, if one came.
