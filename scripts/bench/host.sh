@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # For soak.sh and rotation.sh: the whole warden with the real temporal-server on SQLite, without Docker. Sourced, not run.
 #
-# Sets FOLDER, PORT, VENV and OUTPUT; `warden` is the process id once it serves. SOAK_BIN names the binary, SOAK_KEEP=1 keeps the
-# folder. Needs root (children run as users of their own) and the programs of scripts/dev/images.sh.
+# Sets FOLDER, PORT, VENV and OUTPUT; `warden` is the process id once it serves. SOAK_BIN names the program, else the debug build is
+# made; SOAK_KEEP=1 keeps the folder. Needs root (children run as users of their own) and the programs of scripts/dev/images.sh.
 
 readonly PORT=${SOAK_PORT:-17299}
 readonly BINARY=${SOAK_BIN:-target/debug/temporal-warden}
@@ -12,7 +12,7 @@ FOLDER=$(mktemp -d /var/tmp/warden-soak.XXXXXX)
 readonly FOLDER OUTPUT=$FOLDER/warden.log
 
 step() { printf '\033[36m==>\033[0m %s %s\n' "$(date +%T)" "$*" >&2; }
-die() { tail -n 30 "$OUTPUT" >&2; printf '\033[31m==>\033[0m %s\n' "$*" >&2; exit 1; }
+die() { [ ! -f "$OUTPUT" ] || tail -n 30 "$OUTPUT" >&2; printf '\033[31m==>\033[0m %s\n' "$*" >&2; exit 1; }
 
 warden='' outer='' watcher=''
 # shellcheck disable=SC2317  # run by the trap
@@ -24,6 +24,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
+[ -x "$PROGRAMS/temporal-server" ] || die "no temporal-server in $PROGRAMS: scripts/dev/images.sh puts it there"
+[ -n "${SOAK_BIN:-}" ] || cargo build --locked --quiet
 [ -x "$VENV/bin/python" ] || python3 -m venv "$VENV"
 "$VENV/bin/pip" install --quiet --disable-pip-version-check "$(grep '^temporalio' examples/fastapi/requirements.txt)"
 
