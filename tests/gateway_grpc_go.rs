@@ -7,9 +7,9 @@ mod gateway;
 #[path = "grpc/mod.rs"]
 mod grpc;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use gateway::{Gateway, Options};
+use gateway::{Gateway, Options, certs::Client};
 use grpc::{Ends, GoBackend};
 use temporal_warden::gateway::link::Hello;
 use tokio::time::sleep;
@@ -71,6 +71,29 @@ async fn a_killed_backend_costs_only_calls_in_flight_and_none_is_sent_twice() {
     assert_eq!((&report["Twice"], &report["OKButAbsent"]), (&0.into(), &0.into()), "{report}");
     let unavailable = |text: &String| text.starts_with("Unavailable");
     assert!(report["Failed"].as_object().unwrap().keys().all(unavailable), "{report}");
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_costs_a_client_that_has_its_successor_no_call() {
+    let Some((mut gateway, backend, ends)) = scene(&[]).await else { return };
+    let client = |serial| Client { serial, ..Client::default() };
+    ends.certify(&gateway, client(0xdead_0000));
+    let load = ["-rate", "1500", "-seconds", "5", "-connections", "8"];
+    let (report, ()) = tokio::join!(ends.load(&backend.ids, &load), async {
+        let mut serials = BTreeSet::new();
+        for number in 0xdead_0000..0xdead_0008 {
+            sleep(Duration::from_millis(500)).await;
+            ends.certify(&gateway, client(number + 1));
+            serials.insert(format!("{number:x}"));
+            let mut material = gateway.next_version();
+            material.auth.revocations.serials = serials.clone();
+            gateway.switch(material).await.unwrap();
+        }
+    });
+    assert_eq!((report["OK"].as_u64(), report["Twice"].as_u64()), (Some(7500), Some(0)), "{report}");
+    gateway.drain().await;
+    let refused = gateway.records().into_iter().filter(|record| record["decision"] == "deny").count();
+    eprintln!("{refused} calls were refused and sent again");
 }
 
 #[tokio::test]

@@ -45,11 +45,12 @@ func (e ends) tls(alpn ...string) (*tls.Config, error) {
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, errors.New("no certificate in " + *e.ca)
 	}
-	pair, err := tls.LoadX509KeyPair(*e.cert, *e.key)
-	if err != nil {
-		return nil, err
+	// At each handshake the files of that moment, as examples/go does.
+	papers := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(*e.cert, *e.key)
+		return &pair, err
 	}
-	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, ServerName: "localhost", NextProtos: alpn}, nil
+	return &tls.Config{RootCAs: roots, GetClientCertificate: papers, ServerName: "localhost", NextProtos: alpn}, nil
 }
 
 // through connects through the gateway; calls carry the token.

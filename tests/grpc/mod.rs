@@ -77,21 +77,29 @@ impl GoBackend {
 /// What the program needs to know as a client: the gateway, the way around it, and a caller's papers.
 pub struct Ends {
     flags: Vec<String>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Ends {
     pub fn new(gateway: &Gateway, backend: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (cert, key) = gateway.ca.client(certs::Client::default());
         let token = gateway.token("temporal-system");
         let mut flags = vec![format!("-gateway={}", gateway.address), format!("-backend={backend}")];
-        for (name, content) in [("ca", gateway.ca.pem()), ("cert", cert), ("key", key), ("token", token)] {
-            let path = folder.path().join(name);
-            fs::write(&path, content).unwrap();
-            flags.push(format!("-{name}={}", path.display()));
-        }
-        Self { flags, _folder: folder }
+        fs::write(folder.path().join("ca"), gateway.ca.pem()).unwrap();
+        fs::write(folder.path().join("token"), token).unwrap();
+        flags.extend(
+            ["ca", "cert", "key", "token"].map(|name| format!("-{name}={}", folder.path().join(name).display())),
+        );
+        let ends = Self { flags, folder };
+        ends.certify(gateway, certs::Client::default());
+        ends
+    }
+
+    /// Gives the client another certificate, for its handshakes from now on.
+    pub fn certify(&self, gateway: &Gateway, client: certs::Client) {
+        let (cert, key) = gateway.ca.client(client);
+        fs::write(self.folder.path().join("cert"), cert).unwrap();
+        fs::write(self.folder.path().join("key"), key).unwrap();
     }
 
     /// Runs a sub-command to its end: what it said, as an error when it failed.
