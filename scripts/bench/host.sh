@@ -5,7 +5,7 @@
 # made; SOAK_KEEP=1 keeps the folder. Needs root (children run as users of their own) and the programs of scripts/dev/images.sh.
 
 readonly PORT=${SOAK_PORT:-17299}
-readonly BINARY=${SOAK_BIN:-target/debug/temporal-warden}
+readonly BINARY=${SOAK_BIN:-${CARGO_TARGET_DIR:-target}/debug/temporal-warden}
 readonly PROGRAMS=${XDG_CACHE_HOME:-$HOME/.cache}/temporal-warden/images
 readonly VENV=${SOAK_VENV:-/var/tmp/warden-soak-venv}
 FOLDER=$(mktemp -d /var/tmp/warden-soak.XXXXXX)
