@@ -24,7 +24,7 @@ async fn h2spec_finds_no_fault() {
     let mut gateway = Gateway::start().await;
     gateway.health(|health| health.serving).await;
     // h2spec has no option for a client certificate.
-    let Some(shim) = Shim::start(&Ends::new(&gateway, "")) else { return };
+    let Some(shim) = Shim::start(Ends::new(&gateway, "")) else { return };
     let mut faults: Option<BTreeSet<String>> = None;
     for _ in 0..RUNS {
         let mut h2spec = Command::new(&program);

@@ -125,15 +125,17 @@ impl Ends {
 pub struct Shim {
     pub port: String,
     _running: Running,
+    /// It reads the papers at each handshake.
+    _ends: Ends,
 }
 
 impl Shim {
-    pub fn start(ends: &Ends) -> Option<Self> {
+    pub fn start(ends: Ends) -> Option<Self> {
         let mut command = Command::new(PROGRAM.as_ref()?);
         let mut child = command.arg("shim").args(&ends.flags).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.trim().rsplit(':').next().unwrap().to_owned();
-        Some(Self { port, _running: Running(child) })
+        Some(Self { port, _running: Running(child), _ends: ends })
     }
 }
