@@ -273,19 +273,23 @@ fn answered(response: Response<Body>) -> Decided {
     Decided::Answered(Box::new(response))
 }
 
+/// Counts the refusal and puts it on record.
+async fn refused(operation: &mut Operation, refusal: &Refusal) {
+    operation.denied(refusal.class(), refusal);
+    proxy::finished(operation, refusal.status()).await;
+}
+
 /// Answers when the call's message has come, as grpc-go does: curl fails where the answer overtakes what it sends.
 async fn deny(mut operation: Box<Operation>, refusal: &Refusal, mut rest: Incoming) -> Decided {
-    operation.denied(refusal.class(), refusal);
-    proxy::finished(&mut operation, refusal.status()).await;
+    refused(&mut operation, refusal).await;
     ignore(&mut rest, SENT_WITHIN).await;
     answered(reply::grpc_status(refusal.status(), &refusal.to_string()))
 }
 
-/// The connection's certificate was revoked. The refusal follows the GOAWAY, or the client would send the call
-/// again where it came from.
+/// The connection's certificate was revoked. The refusal follows the GOAWAY, or the client would send the call again
+/// where it came from.
 async fn turn_away(mut operation: Box<Operation>, guest: &Guest) -> Decided {
-    operation.denied(Refusal::Revoked.class(), &Refusal::Revoked);
-    proxy::finished(&mut operation, Refusal::Revoked.status()).await;
+    refused(&mut operation, &Refusal::Revoked).await;
     let _ = timeout(EVICTED, guest.leaves.wait()).await;
     Decided::Unprocessed
 }

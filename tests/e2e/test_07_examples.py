@@ -73,7 +73,7 @@ class Load(threading.Thread):
                 self.jobs.append(start(self.language, str(len(self.jobs)), delay_seconds=1))
             except urllib.error.HTTPError as error:
                 self.errors.append(f"{error.code}: {error.read().decode()}")
-            except OSError as error:
+            except Exception as error:
                 self.errors.append(repr(error))
 
 
